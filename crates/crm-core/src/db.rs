@@ -1,0 +1,382 @@
+use std::ops::AsyncFnOnce;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+use tokio::sync::Notify;
+
+use crate::{Caller, CallerSource, Clock, Error, MemberId, OrgId, Result};
+
+/// How to reach the database as the application role.
+#[derive(Debug, Clone)]
+pub struct DbSettings {
+    /// `postgresql://…`. With `sslmode=require` the server's certificate is verified.
+    pub url: String,
+    /// Connections at most; two to four per core of the database server.
+    pub pool_size: usize,
+    /// How long a request waits for a free one before it is answered 503.
+    pub wait: Duration,
+}
+
+/// The database. Cheap to clone; the only source of transactions.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool<AsyncPgConnection>,
+    clock: Clock,
+    outbox: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Prepares a pool; connections are opened when first needed.
+    ///
+    /// # Errors
+    /// `Internal` when the pool can't be built.
+    pub fn connect(settings: &DbSettings, clock: Clock) -> Result<Self> {
+        let io = io_runtime();
+        let mut config = ManagerConfig::default();
+        // `Verified` would send SELECT 1 at every checkout; a stale connection shows at BEGIN and is replaced there.
+        config.recycling_method = RecyclingMethod::Fast;
+        // Opened on a runtime of its own, so that a busy web worker does not hold up the connections it happened to open.
+        config.custom_setup = Box::new(move |url| {
+            let url = url.to_owned();
+            let opened = io.spawn(async move { open(&url).await });
+            opened
+                .map(|joined| joined.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string()))))
+                .boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(settings.url.as_str(), config);
+        let pool = Pool::builder(manager)
+            .max_size(settings.pool_size)
+            .wait_timeout(Some(settings.wait))
+            .create_timeout(Some(settings.wait))
+            .runtime(deadpool::Runtime::Tokio1)
+            .build()
+            .map_err(Error::internal)?;
+        Ok(Self { pool, clock, outbox: Arc::default() })
+    }
+
+    /// The clock that every transaction takes its time from.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Wakes whoever waits for outbox work: a transaction of this process has put some in.
+    pub fn outbox_signal(&self) -> &Notify {
+        &self.outbox
+    }
+
+    /// Connections in use and open, for the metrics.
+    pub fn pool_status(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size.saturating_sub(status.available), status.size)
+    }
+
+    /// Runs `work` in one transaction of the caller's organization: commits on `Ok`, rolls back on `Err`.
+    ///
+    /// # Errors
+    /// Those of `work`; `Unauthenticated` from `who`; `Unavailable` without a database.
+    pub async fn tenant<T, E: From<Error>>(
+        &self,
+        who: &impl CallerSource,
+        work: impl AsyncFnOnce(&mut TenantTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let org = who.org();
+        // A UUID's text cannot carry SQL, so it may be formatted in.
+        let begin = format!("BEGIN; SET LOCAL app.current_org = '{org}'");
+        let (open, caller) = self.begin(&begin, async |conn| who.caller(conn).await).await?;
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(refused) => {
+                open.rollback().await;
+                return Err(refused.into());
+            }
+        };
+        let mut tx = TenantTx { open, org, caller, now: self.clock.now(), enqueued: false };
+        let result = work(&mut tx).await;
+        let enqueued = tx.enqueued;
+        self.end(tx.open, result, enqueued).await
+    }
+
+    /// Runs `work` in one transaction outside every organization: tenant tables look empty in it and refuse writes.
+    ///
+    /// # Errors
+    /// Those of `work`; `Unavailable` without a database.
+    pub async fn platform<T, E: From<Error>>(
+        &self,
+        work: impl AsyncFnOnce(&mut PlatformTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let (open, ()) = self.begin("BEGIN", async |_| ()).await?;
+        let mut tx = PlatformTx { open, now: self.clock.now(), enqueued: false };
+        let result = work(&mut tx).await;
+        let enqueued = tx.enqueued;
+        self.end(tx.open, result, enqueued).await
+    }
+
+    /// Sends BEGIN and the first query in one round trip, replacing connections that the server closed meanwhile.
+    async fn begin<T>(&self, begin: &str, first: impl AsyncFn(&AsyncPgConnection) -> T) -> Result<(Open, T)> {
+        let mut stale = self.pool.status().size;
+        loop {
+            let open = Open(Some(self.pool.get().await.map_err(unavailable)?));
+            let conn = open.shared()?;
+            let (began, first) = futures_util::join!(
+                async {
+                    let mut conn = conn;
+                    conn.batch_execute(begin).await
+                },
+                first(conn)
+            );
+            match began {
+                Ok(()) => return Ok((open, first)),
+                Err(DieselError::DatabaseError(
+                    DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                    _,
+                )) if stale > 0 => stale -= 1,
+                // Whatever the server made of a half-accepted batch goes with the connection.
+                Err(other) => return Err(Error::Unavailable(Box::new(other))),
+            }
+        }
+    }
+
+    async fn end<T, E: From<Error>>(&self, open: Open, result: Result<T, E>, enqueued: bool) -> Result<T, E> {
+        if result.is_err() {
+            open.rollback().await;
+            return result;
+        }
+        open.commit().await.map_err(Error::from)?;
+        if enqueued {
+            self.outbox.notify_one();
+        }
+        result
+    }
+}
+
+/// A connection with a transaction open on it. Dropped half-way (cancelled, panicked), the connection is closed, so that
+/// the server rolls back at once and nobody inherits the context.
+struct Open(Option<Object<AsyncPgConnection>>);
+
+impl Open {
+    fn conn(&mut self) -> Result<&mut AsyncPgConnection> {
+        self.0.as_deref_mut().ok_or_else(|| Error::internal("transaction already ended"))
+    }
+
+    fn shared(&self) -> Result<&AsyncPgConnection> {
+        self.0.as_deref().ok_or_else(|| Error::internal("transaction already ended"))
+    }
+
+    async fn commit(mut self) -> diesel::QueryResult<()> {
+        if let Some(conn) = self.0.as_deref_mut() {
+            // In an aborted transaction a bare COMMIT would silently roll back; the SET in front of it fails instead.
+            conn.batch_execute("SET LOCAL app.current_org = ''; COMMIT").await?;
+        }
+        drop(self.0.take());
+        Ok(())
+    }
+
+    async fn rollback(mut self) {
+        if let Some(conn) = self.0.as_deref_mut()
+            && conn.batch_execute("ROLLBACK").await.is_ok()
+        {
+            drop(self.0.take());
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(conn) = self.0.take() {
+            drop(Object::take(conn));
+        }
+    }
+}
+
+/// An open transaction of one organization for one caller: the only way to that organization's rows.
+pub struct TenantTx {
+    open: Open,
+    org: OrgId,
+    caller: Caller,
+    now: DateTime<Utc>,
+    enqueued: bool,
+}
+
+impl TenantTx {
+    /// The organization: what every query filters by.
+    pub fn org(&self) -> OrgId {
+        self.org
+    }
+
+    /// Who acts.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The acting member; none for the program itself.
+    pub fn actor(&self) -> Option<MemberId> {
+        self.caller.member
+    }
+
+    /// The one instant of this transaction.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// The connection, with the organization set.
+    ///
+    /// # Errors
+    /// `Internal` after the transaction ended, which no service can bring about.
+    pub fn conn(&mut self) -> Result<&mut AsyncPgConnection> {
+        self.open.conn()
+    }
+
+    /// The same for statements that do not depend on each other and may share a round trip.
+    ///
+    /// # Errors
+    /// As [`TenantTx::conn`].
+    pub fn shared(&self) -> Result<&AsyncPgConnection> {
+        self.open.shared()
+    }
+
+    /// Acts as `caller` from here on, in the same organization: somebody who has just become a member.
+    pub fn become_caller(&mut self, caller: Caller) {
+        self.caller = Caller { org: crate::OrgInfo { id: self.org, ..caller.org }, ..caller };
+    }
+
+    /// Notes that outbox work was put in, to wake the workers after the commit.
+    pub fn mark_enqueued(&mut self) {
+        self.enqueued = true;
+    }
+}
+
+/// An open transaction outside every organization: accounts, sessions and the directory of organizations.
+pub struct PlatformTx {
+    open: Open,
+    now: DateTime<Utc>,
+    enqueued: bool,
+}
+
+impl PlatformTx {
+    /// The one instant of this transaction.
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// The connection, with no organization set.
+    ///
+    /// # Errors
+    /// As [`TenantTx::conn`].
+    pub fn conn(&mut self) -> Result<&mut AsyncPgConnection> {
+        self.open.conn()
+    }
+
+    /// Notes that outbox work was put in, to wake the workers after the commit.
+    pub fn mark_enqueued(&mut self) {
+        self.enqueued = true;
+    }
+}
+
+/// What identity writes from inside and from outside an organization: either transaction.
+pub trait Tx {
+    /// The connection.
+    ///
+    /// # Errors
+    /// As [`TenantTx::conn`].
+    fn conn(&mut self) -> Result<&mut AsyncPgConnection>;
+    /// The one instant of this transaction.
+    fn now(&self) -> DateTime<Utc>;
+    /// The organization, inside one.
+    fn org(&self) -> Option<OrgId>;
+    /// Notes that outbox work was put in.
+    fn mark_enqueued(&mut self);
+}
+
+impl Tx for TenantTx {
+    fn conn(&mut self) -> Result<&mut AsyncPgConnection> {
+        Self::conn(self)
+    }
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+    fn org(&self) -> Option<OrgId> {
+        Some(self.org)
+    }
+    fn mark_enqueued(&mut self) {
+        self.enqueued = true;
+    }
+}
+
+impl Tx for PlatformTx {
+    fn conn(&mut self) -> Result<&mut AsyncPgConnection> {
+        Self::conn(self)
+    }
+    fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+    fn org(&self) -> Option<OrgId> {
+        None
+    }
+    fn mark_enqueued(&mut self) {
+        self.enqueued = true;
+    }
+}
+
+fn unavailable(error: PoolError) -> Error {
+    Error::Unavailable(Box::new(error))
+}
+
+/// One thread that drives every connection of this process.
+fn io_runtime() -> tokio::runtime::Handle {
+    static IO: OnceLock<tokio::runtime::Handle> = OnceLock::new();
+    IO.get_or_init(|| {
+        let (send, receive) = std::sync::mpsc::channel();
+        let thread = std::thread::Builder::new().name("crm-db-io".into()).spawn(move || {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                let _ = send.send(runtime.handle().clone());
+                runtime.block_on(std::future::pending::<()>());
+            }
+        });
+        drop(thread);
+        // Without a thread of our own the caller's runtime serves.
+        receive.recv().unwrap_or_else(|_| tokio::runtime::Handle::current())
+    })
+    .clone()
+}
+
+async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    use tokio_postgres::config::SslMode;
+    let bad = |e: &dyn std::fmt::Display| ConnectionError::BadConnection(e.to_string());
+    let config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| bad(&e))?;
+    let mut conn = if config.get_ssl_mode() == SslMode::Require {
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config().map_err(|e| bad(&e))?);
+        let (client, connection) = config.connect(tls).await.map_err(|e| bad(&e))?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+    } else {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|e| bad(&e))?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await?
+    };
+    // A client that is gone bounds nothing, so the server does.
+    conn.batch_execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

@@ -1,0 +1,89 @@
+use minijinja::{
+    Environment, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter, value::Serde,
+};
+use serde::{Deserialize, Serialize};
+
+/// Lists the templates; each is three files in `templates/`.
+macro_rules! templates {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// What a mail says; each variant names the values it needs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum Template {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Template {
+            /// The name, as stored and as logged.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+
+        const SOURCES: &[(&str, &str)] = &[
+            ("layout.html", include_str!("../templates/layout.html")),
+            ("button.html", include_str!("../templates/button.html")),
+            $(
+                (concat!($name, ".subject"), include_str!(concat!("../templates/", $name, ".subject"))),
+                (concat!($name, ".txt"), include_str!(concat!("../templates/", $name, ".txt"))),
+                (concat!($name, ".html"), include_str!(concat!("../templates/", $name, ".html"))),
+            )*
+        ];
+    };
+}
+
+templates! {
+    /// Asks a new user to confirm the address: `name`, `link`, `valid_hours`.
+    VerifyEmail = "verify_email",
+    /// Invites somebody into an organisation: `org_name`, `inviter_name`, `role`, `link`, `valid_days`.
+    Invitation = "invitation",
+    /// Offers to set a new password: `name`, `link`, `valid_minutes`.
+    PasswordReset = "password_reset",
+    /// Tells that the password was changed: `name`, `at`.
+    PasswordChanged = "password_changed",
+    /// Tells a former member of the removal: `org_name`, `name`.
+    MembershipRemoved = "membership_removed",
+    /// Tells a member of a new lead: `org_name`, `assigned_by`, `title`, `link`.
+    LeadAssigned = "lead_assigned",
+}
+
+/// The three texts of a mail.
+pub(crate) struct Rendered {
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    pub(crate) html: String,
+}
+
+/// The templates, parsed.
+pub(crate) fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_formatter(format_on_one_line);
+    for (name, source) in SOURCES {
+        environment.add_template(name, source)?;
+    }
+    Ok(environment)
+}
+
+/// Fills a template's three texts with `data`.
+pub(crate) fn render(
+    environment: &Environment<'_>,
+    template: Template,
+    data: &serde_json::Value,
+) -> Result<Rendered, minijinja::Error> {
+    let values = Value::from(Serde(data));
+    let fill = |part| environment.get_template(&format!("{}.{part}", template.name()))?.render(&values);
+    Ok(Rendered { subject: fill("subject")?, text: fill("txt")?, html: fill("html")? })
+}
+
+/// Writes a value without control characters: it must start neither a header nor a paragraph of its own.
+fn format_on_one_line(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
+    if value.is_none() {
+        return Err(minijinja::Error::new(ErrorKind::UndefinedError, "a value is null"));
+    }
+    match value.as_str() {
+        Some(text) if text.contains(char::is_control) => {
+            escape_formatter(out, state, &Value::from(text.replace(char::is_control, " ")))
+        }
+        _ => escape_formatter(out, state, value),
+    }
+}
