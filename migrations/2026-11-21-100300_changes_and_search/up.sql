@@ -3,7 +3,8 @@ CREATE TABLE changes (
     org_id uuid NOT NULL,
     id uuid NOT NULL,
     record_id uuid NOT NULL,
-    version bigint NOT NULL,
+    -- The record's version afterwards; null when the record itself did not change.
+    version bigint,
     action text NOT NULL CONSTRAINT changes_action_check CHECK (action IN (
         'created', 'updated', 'commented', 'comment_edited', 'comment_deleted', 'file_added', 'file_deleted')),
     actor_id uuid,

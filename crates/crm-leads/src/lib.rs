@@ -1,1 +1,10 @@
-//! skeleton
+//! Leads: people or companies who may buy, before they are an account.
+//!
+//! A lead is worked by the members it is assigned to, carries comments, files, tags and a history like every record, and
+//! leaves the working list when it is converted.
+
+mod model;
+mod service;
+
+pub use model::{Industry, LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
+pub use service::{create, delete, find, list, update};

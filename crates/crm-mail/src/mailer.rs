@@ -81,7 +81,7 @@ impl Mailer {
         match &self.sink {
             Sink::Files(dir) => {
                 let name = file_name(message);
-                // Bare line feeds, so that tools that search the file by line find links without a final `\r`.
+                // Bare line feeds, so that tools that search by line find links without a final `\r`.
                 let text = String::from_utf8_lossy(&mail.formatted()).replace("\r\n", "\n");
                 let dir = dir.clone();
                 let written = tokio::task::spawn_blocking(move || files::write(&dir, &name, text.as_bytes()));

@@ -52,8 +52,8 @@ impl Role {
 /// A running private server.
 ///
 /// The one who started it stops it when dropped; an attached handle leaves it alone. A holder that is never
-/// dropped, such as one in a `static`, is covered too: on Linux the server stops when the process ends, however it
-/// ends, and elsewhere the next start stops it.
+/// dropped, such as one in a `static`, is covered too: on Linux the server stops when the process ends, in
+/// whatever way, and elsewhere the next start stops it.
 #[derive(Debug)]
 pub struct Cluster {
     bin_dir: PathBuf,
@@ -105,7 +105,15 @@ impl Cluster {
         let Some((server, holder)) = server.zip(Holder::read(&layout.dir)?) else {
             return Err(Error::NotRunning { dir: layout.dir });
         };
-        warn_if_upgraded(&holder);
+        if let Some(installed) = upgraded_to(&holder) {
+            // Its new sessions may fail to load the new version's libraries.
+            let running = &holder.version;
+            tracing::warn!(
+                running,
+                installed,
+                "PostgreSQL was upgraded under its running server; restart that"
+            );
+        }
         Ok(Self {
             bin_dir: holder.bin_dir,
             socket_dir: server.socket_dir,
@@ -153,7 +161,7 @@ impl Cluster {
         self.server_pid
     }
 
-    /// The folder with the PostgreSQL programs that run the server, among them `psql` and `pg_dump`.
+    /// The folder of the PostgreSQL programs in use, usually with `psql` and `pg_dump` among them.
     #[must_use]
     pub fn bin_dir(&self) -> &Path {
         &self.bin_dir
@@ -187,13 +195,10 @@ impl Drop for Cluster {
     }
 }
 
-/// After an upgrade of the packages a running server may fail to load its own extensions.
-fn warn_if_upgraded(holder: &Holder) {
+/// The version now installed, if the running server is of another.
+fn upgraded_to(holder: &Holder) -> Option<String> {
     let installed = version_of(&holder.bin_dir).unwrap_or_else(|| "none".into());
-    if installed != holder.version {
-        let running = &holder.version;
-        tracing::warn!(running, installed, "PostgreSQL was upgraded while its server runs; restart it");
-    }
+    (installed != holder.version).then_some(installed)
 }
 
 fn percent_encoded(bytes: &[u8]) -> String {
@@ -203,3 +208,6 @@ fn percent_encoded(bytes: &[u8]) -> String {
     };
     bytes.iter().map(encode).collect()
 }
+
+#[cfg(test)]
+mod tests;

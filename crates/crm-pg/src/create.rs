@@ -32,7 +32,7 @@ pub(crate) fn create_if_missing(
     if layout.data().exists() {
         return Ok(());
     }
-    tracing::info!(dir = %layout.dir.display(), version = programs.version, "making a private PostgreSQL cluster");
+    tracing::info!(dir = %layout.dir.display(), version = programs.version, "making a PostgreSQL cluster");
     let unfinished = layout.unfinished_data();
     remove_unfinished(&unfinished)?;
     user.private_dir(&unfinished)?;

@@ -15,7 +15,7 @@ pub enum Error {
     },
     /// The cluster was made by a major version that is not installed.
     #[error(
-        "the cluster in {} was made by PostgreSQL {cluster}, but only {} was found; install PostgreSQL {cluster}, \
+        "the cluster in {} was made by PostgreSQL {cluster}, but only {} was found; install version {cluster}, \
          or set PG_BIN_DIR to the folder of its programs",
         dir.display(), found.join(", ")
     )]
@@ -42,7 +42,7 @@ pub enum Error {
         dir: PathBuf,
     },
     /// The folder belongs to somebody else, who alone may use the cluster.
-    #[error("{} belongs to the user {owner}: run as that user, or set CRM_DATA_DIR to another folder", dir.display())]
+    #[error("{} belongs to user {owner}: run as that user, or set CRM_DATA_DIR to another folder", dir.display())]
     OtherOwner {
         /// The cluster's folder.
         dir: PathBuf,
@@ -62,8 +62,8 @@ pub enum Error {
     },
     /// The user that runs the server may not enter a folder on the way to the cluster.
     #[error(
-        "the PostgreSQL server runs as the user `{user}`, who may not enter {}; set CRM_DATA_DIR to a folder that \
-         user can reach, such as one under /var/lib, or open it with `chmod o+x`",
+        "the PostgreSQL server runs as the user `{user}`, who may not enter {}; set CRM_DATA_DIR to a folder \
+         that user can reach, such as one under /var/lib, or open it with `chmod o+x`",
         directory.display()
     )]
     Blocked {
@@ -79,7 +79,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The server of an earlier run is still there and does not stop.
-    #[error("a PostgreSQL server left from an earlier run still works in {} and does not stop", dir.display())]
+    #[error("a PostgreSQL server left from an earlier run still runs in {} and does not stop", dir.display())]
     Leftover {
         /// The cluster's folder.
         dir: PathBuf,

@@ -19,8 +19,8 @@ use crate::wait::wait_until;
 
 /// Stops what is left of an earlier server and removes what it left lying about.
 ///
-/// Returns a lock to hand to the new server as its standard input. All its processes inherit it, so the system
-/// frees it when the last of them is gone: a zombie or a number used again by another program cannot deceive.
+/// Returns a lock to hand to the new server as its standard input. All its processes inherit it, so the
+/// system frees it when the last of them is gone: no zombie and no reused process number can deceive.
 pub(crate) fn clear(layout: &Layout, user: &ServerUser) -> Result<File, Error> {
     let data = layout.data();
     let lock = open_lock_file(&layout.dir.join("server.lock"))?;
@@ -28,7 +28,7 @@ pub(crate) fn clear(layout: &Layout, user: &ServerUser) -> Result<File, Error> {
     let gone = is_free()
         || [(Signal::SIGINT, 15), (Signal::SIGQUIT, 10)].into_iter().any(|(signal, seconds)| {
             if let Some(server) = PidFile::read(&data).filter(|server| is_orphan(server, &data, user)) {
-                tracing::info!(pid = server.pid.as_raw(), %signal, "stopping a server left from an earlier run");
+                tracing::info!(pid = %server.pid, %signal, "stopping a server left by an earlier run");
                 let _ = kill(server.pid, signal); // gone already: the wait will tell
             }
             wait_until(Duration::from_secs(seconds), is_free)
@@ -48,7 +48,7 @@ fn is_orphan(server: &PidFile, data: &Path, user: &ServerUser) -> bool {
     serves(server.pid, data, user) != Some(false) && server.answers()
 }
 
-/// Removes `postmaster.pid` if its process does not serve `data`.
+/// Removes `postmaster.pid` if its process does not serve the cluster, or if it was cut short.
 ///
 /// PostgreSQL would refuse to start when the number in it belongs to another process by now. Where the system
 /// does not tell what a process works on, the file stays and PostgreSQL decides.
@@ -56,8 +56,8 @@ fn remove_stale_pid_file(layout: &Layout, user: &ServerUser) -> Result<(), Error
     let data = layout.data();
     match PidFile::read(&data).map(|server| (server.pid, serves(server.pid, &data, user))) {
         Some((pid, Some(true))) => Err(Error::ForeignServer { pid: pid.as_raw(), dir: layout.dir.clone() }),
-        Some((_, Some(false))) => remove_if_there(&PidFile::path(&data)),
-        Some((_, None)) | None => Ok(()),
+        Some((_, Some(false))) | None => remove_if_there(&PidFile::path(&data)),
+        Some((_, None)) => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@
 //! <dir>/lock           held by the process that runs the server: its number, the version, the programs
 //! <dir>/server.lock    held by the server and everything it forks, so that left-overs are noticed
 //! <dir>/data/          the cluster; `data.new/` while it is being made
-//! <dir>/socket/        or /tmp/.crm-pg-<hash> when the path is too long for a socket
+//! <dir>/socket/        or /tmp/.crm-pg-<hash> when that path does not suit a socket
 //! <dir>/pg_hba.conf, pg_ident.conf, postgres.log, postgres.log.1
 //! ```
 

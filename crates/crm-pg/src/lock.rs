@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
@@ -55,9 +56,10 @@ impl HolderLock {
 
 impl Drop for HolderLock {
     fn drop(&mut self) {
-        // While the lock is still ours, so that nobody reads the number of a process that has let go.
-        if let Err(error) = self.file.set_len(0) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot clear the lock file");
+        // Cleared first, so that nobody reads the number of a process that has let go. Unlocked by hand, because
+        // a child that another thread is just spawning may have the file open for a moment longer.
+        if let Err(error) = self.file.set_len(0).and_then(|()| self.file.unlock()) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot give the lock back");
         }
     }
 }
@@ -80,7 +82,14 @@ impl Holder {
 
 /// Opens a file to lock, leaving what is in it.
 pub(crate) fn open_lock_file(path: &Path) -> Result<File, Error> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(at(path))
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(at(path))
 }
 
 fn lock_path(dir: &Path) -> PathBuf {

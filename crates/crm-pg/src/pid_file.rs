@@ -22,7 +22,7 @@ impl PidFile {
         data.join("postmaster.pid")
     }
 
-    /// Reads the file in the cluster `data`; nothing if there is none or it is cut short before the first number.
+    /// Reads the file in the cluster `data`; nothing if there is none or it has no process number.
     pub(crate) fn read(data: &Path) -> Option<Self> {
         let text = fs::read_to_string(Self::path(data)).ok()?;
         let lines: Vec<&str> = text.lines().map(str::trim).collect();

@@ -103,7 +103,7 @@ fn first_complete(
     Err(Error::ProgramsNotFound { looked_in })
 }
 
-/// The folder with all programs that `candidate` leads to: where the link of any one of them points, or itself.
+/// The folder with all programs that `candidate` leads to: where a link to any of them points, or itself.
 fn complete_dir(candidate: &Path) -> Option<PathBuf> {
     NEEDED
         .iter()
@@ -155,5 +155,4 @@ fn versions(parent: &Path, prefix: &str, suffix: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-#[path = "programs_tests.rs"]
 mod tests;

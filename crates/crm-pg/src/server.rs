@@ -56,8 +56,8 @@ impl Server {
         self.pid
     }
 
-    /// Spawns from a thread that lives as long as the server: the system ends the child with the *thread* it came
-    /// from, and the caller's may be short-lived. The thread also collects the exit status, so no zombie stays.
+    /// Spawns from a thread that lives as long as the server: the system ends the child with the *thread* it
+    /// came from, and the caller's may be short-lived. The thread also collects the exit status: no zombie stays.
     fn spawn(mut command: Command) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let keeper = thread::Builder::new().name("crm-pg-keeper".into()).spawn(move || {
@@ -108,25 +108,24 @@ impl Drop for Server {
 
 /// The server's command line; settings given here win over any file in the cluster.
 fn postgres(layout: &Layout, programs: &Programs, options: &Options) -> Command {
-    let socket_dir = layout.socket_dir().display().to_string();
-    let files = |path: &Path| path.display().to_string();
-    let settings = [
-        ("listen_addresses", String::new()),
-        // A list; quoted, its one entry may contain a comma.
-        ("unix_socket_directories", format!("\"{}\"", socket_dir.replace('"', "\"\""))),
-        ("unix_socket_permissions", "0700".into()),
-        ("hba_file", files(&layout.hba_file())),
-        ("ident_file", files(&layout.ident_file())),
-        ("logging_collector", "off".into()),
-        ("log_destination", "stderr".into()),
-        ("shared_buffers", "64MB".into()),
-        ("max_connections", if options.durable { "60" } else { "200" }.into()),
+    let [socket_dir, hba_file, ident_file] =
+        [layout.socket_dir(), layout.hba_file(), layout.ident_file()].map(|path| path.display().to_string());
+    let mut settings = vec![
+        ("listen_addresses", ""),
+        ("unix_socket_directories", &socket_dir),
+        ("unix_socket_permissions", "0700"),
+        ("hba_file", &hba_file),
+        ("ident_file", &ident_file),
+        ("logging_collector", "off"),
+        ("log_destination", "stderr"),
+        ("shared_buffers", "64MB"),
+        ("max_connections", if options.durable { "60" } else { "200" }),
     ];
-    let reckless: &[_] =
-        if options.durable { &[] } else { &["fsync", "full_page_writes", "synchronous_commit"] };
+    if !options.durable {
+        settings.extend([("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off")]);
+    }
     let server = PostgresBuilder::new().program_dir(&programs.bin_dir).data_dir(layout.data()).port(PORT);
-    let server = settings.iter().fold(server, |server, (name, value)| server.runtime_param(name, value));
-    reckless.iter().fold(server, |server, name| server.runtime_param(name, "off")).build()
+    settings.into_iter().fold(server, |server, (name, value)| server.runtime_param(name, value)).build()
 }
 
 /// Lets in the user we are, as any of the three roles, over the socket; nobody else, and no other way.

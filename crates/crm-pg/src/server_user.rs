@@ -25,7 +25,7 @@ pub(crate) struct ServerUser {
 }
 
 impl ServerUser {
-    /// Chooses the user for the cluster `data`: as root its owner if it exists, else `postgres`, else `nobody`.
+    /// Chooses the user for the cluster `data`: for root its owner if it exists, else `postgres` or `nobody`.
     pub(crate) fn choose(data: &Path) -> Result<Self, Error> {
         let us = current_user()?;
         if !us.uid.is_root() {

@@ -21,7 +21,7 @@ diesel::table! {
         org_id -> Uuid,
         id -> Uuid,
         record_id -> Uuid,
-        version -> BigInt,
+        version -> Nullable<BigInt>,
         action -> Text,
         actor_id -> Nullable<Uuid>,
         created_at -> Timestamptz,

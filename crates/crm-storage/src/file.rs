@@ -56,7 +56,7 @@ pub(crate) fn has_program_name(file_name: &str) -> bool {
 
 /// Whether the file is an ELF, PE or Mach-O program; `false` while `head` is too short to tell.
 pub(crate) fn has_program_head(head: &[u8]) -> bool {
-    // The high byte of the PE header's offset: small in any program, never so in a text that begins with "MZ".
+    // The high byte of the PE header's offset: small in a program, never in a text that begins with "MZ".
     let is_pe = head.starts_with(b"MZ") && head.get(0x3f).is_some_and(|byte| *byte < b'\t');
     is_pe || head.starts_with(b"\x7fELF") || infer::app::is_mach(head)
 }

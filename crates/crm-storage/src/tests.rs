@@ -4,11 +4,13 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     rc::Rc,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use object_store::memory::InMemory;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -307,6 +309,16 @@ async fn names_never_reach_the_disk() {
     let stored = disk.put("../../../escaped.txt", whole("hello")).await.unwrap();
     assert_eq!(stored.file_name, "escaped.txt");
     assert_eq!(disk.files(), [disk.dir.path().join("files").join(&stored.key)]);
+}
+
+#[tokio::test]
+async fn any_object_store_will_do() {
+    let storage = Storage::new(Arc::new(InMemory::new()));
+    let (bytes, cut) = pattern(6 * MIB, MIB);
+    let stored =
+        storage.put(Uuid::nil(), Uuid::nil(), "a.bin", MAX_ATTACHMENT_BYTES, chunks(cut)).await.unwrap();
+    let blob = storage.get(&stored.key.parse().unwrap()).await.unwrap();
+    assert_eq!(blob.bytes.map_ok(Vec::from).try_concat().await.unwrap(), bytes);
 }
 
 #[tokio::test]

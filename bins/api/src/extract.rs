@@ -1,0 +1,344 @@
+//! What handlers receive: who calls, which record, which body.
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
+use crm_core::body::{Object, nearest};
+use crm_core::{Caller, Code, Db, Error, FieldCode, PlatformTx, Result, TenantTx};
+use crm_identity::{AccessClaims, Client, Identity};
+use crm_records::list::{Params, Resource, Shape, Shaped};
+use crm_records::{Base, Edit, Precondition};
+use crm_storage::Storage;
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::operation::{Called, CalledAt, Permit};
+use crate::problem::Problem;
+
+/// The largest JSON body, in bytes.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// What every handler stands on.
+#[derive(Clone)]
+pub struct State {
+    /// The database.
+    pub db: Db,
+    /// Accounts, sessions, organizations.
+    pub identity: Identity,
+    /// Files.
+    pub storage: Storage,
+    /// How many proxies in front of this server write `X-Forwarded-For`.
+    pub trusted_proxies: usize,
+}
+
+fn state(req: &HttpRequest) -> Result<&State> {
+    let data = req.app_data::<web::Data<State>>().ok_or_else(|| Error::internal("no application state"))?;
+    Ok(data.get_ref())
+}
+
+fn called(req: &HttpRequest) -> Result<&Called> {
+    let at = req.app_data::<CalledAt>().and_then(|at| at.method(req.method()));
+    at.ok_or_else(|| Error::internal("an operation that was never declared"))
+}
+
+/// Where a request comes from, for the audit and the throttles.
+pub fn client(req: &HttpRequest) -> Client {
+    let proxies = req.app_data::<web::Data<State>>().map_or(0, |state| state.trusted_proxies);
+    let forwarded = || {
+        let entries: Vec<_> = req
+            .headers()
+            .get_all("X-Forwarded-For")
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|entry| entry.trim().parse::<IpAddr>().ok())
+            .collect();
+        // The last entries were written by our own proxies; what stands before them is anybody's claim.
+        entries.len().checked_sub(proxies).and_then(|at| entries.get(at).copied())
+    };
+    let peer = req.peer_addr().map(|address| address.ip());
+    let ip = if proxies == 0 { peer } else { forwarded().or(peer) };
+    let user_agent = req.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Client { ip, user_agent }
+}
+
+/// Refuses query parameters that the operation does not take: nothing is ignored.
+fn check_query(req: &HttpRequest, called: &Called) -> Result<()> {
+    let Some(known) = &called.query else { return Ok(()) };
+    for (key, _) in params(req).pairs {
+        if !known.contains(&key.as_str()) {
+            let hint = nearest(&key, known.iter().copied()).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+            let message = format!("there is no parameter {key} here{hint}");
+            return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
+        }
+    }
+    Ok(())
+}
+
+fn params(req: &HttpRequest) -> Params {
+    let pairs = serde_urlencoded::from_str(req.query_string()).unwrap_or_default();
+    Params { path: req.path().to_owned(), pairs }
+}
+
+/// An anonymous call: what sign-in and its like need.
+#[derive(Clone)]
+pub struct Anonymous {
+    /// What the handler stands on.
+    pub state: State,
+    /// Where the request comes from.
+    pub client: Client,
+}
+
+impl FromRequest for Anonymous {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let read = || {
+            check_query(req, called(req)?)?;
+            Ok(Self { state: state(req)?.clone(), client: client(req) })
+        };
+        ready(read().map_err(Problem))
+    }
+}
+
+/// A signed-in call: the one extractor that authenticates.
+#[derive(Clone)]
+pub struct Ctx {
+    /// What the handler stands on.
+    pub state: State,
+    /// Where the request comes from.
+    pub client: Client,
+    /// The verified access token.
+    pub claims: AccessClaims,
+    permit: Permit,
+}
+
+impl FromRequest for Ctx {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::read(req).map_err(Problem))
+    }
+}
+
+impl Ctx {
+    fn read(req: &HttpRequest) -> Result<Self> {
+        let (state, called) = (state(req)?, called(req)?);
+        let header = req.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or(Error::Unauthenticated("sign in and send Authorization: Bearer <access token>".into()))?;
+        let claims = state.identity.verify_access(token)?;
+        req.extensions_mut().insert(claims.clone());
+        if claims.org().is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
+            let message = "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
+            return Err(Error::Refused(Code::NoOrganization, message.into()));
+        }
+        check_query(req, called)?;
+        Ok(Self { state: state.clone(), client: client(req), claims, permit: called.permit })
+    }
+
+    /// Runs `work` in one transaction of the token's organization, once the caller may do what the route declares.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the session, membership or organization has ended; `Forbidden`; those of `work`.
+    pub async fn tenant<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T, Problem> {
+        let org_claims = self.claims.in_org()?;
+        let done = self
+            .state
+            .db
+            .tenant(&org_claims, async |t| {
+                self.permit.check(t.caller())?;
+                work(t).await
+            })
+            .await;
+        Ok(done?)
+    }
+
+    /// Runs `work` outside every organization, for a signed-in person.
+    ///
+    /// # Errors
+    /// `Unauthenticated` when the session has ended; `Forbidden` for a platform route and no platform administrator.
+    pub async fn platform<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PlatformTx, crm_identity::SignedInUser) -> Result<T>,
+    ) -> Result<T, Problem> {
+        let done = self
+            .state
+            .db
+            .platform(async |p| {
+                let user = crm_identity::signed_in(p, &self.claims).await?;
+                if matches!(self.permit, Permit::Platform(_)) {
+                    self.permit.check_platform(&user.principal())?;
+                }
+                work(p, user).await
+            })
+            .await;
+        Ok(done?)
+    }
+}
+
+/// The caller, for a test or a log line.
+pub fn caller_of(t: &TenantTx) -> &Caller {
+    t.caller()
+}
+
+/// The id in a path: what is not a UUID is not there.
+#[derive(Debug, Clone, Copy)]
+pub struct Pk(pub Uuid);
+
+impl FromRequest for Pk {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = req.match_info().get("id").and_then(|text| text.parse().ok());
+        ready(id.map(Self).ok_or(Problem(Error::NotFound)))
+    }
+}
+
+/// The query string of a list.
+#[derive(Debug, Clone)]
+pub struct Query(pub Params);
+
+impl FromRequest for Query {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(params(req))))
+    }
+}
+
+/// A JSON object as the body, not yet judged: that happens after the permission.
+#[derive(Debug, Clone)]
+pub struct Json(pub Object);
+
+impl FromRequest for Json {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        let payload = payload.take();
+        Box::pin(async move { object(&req, payload).await.map(Self).map_err(Problem) })
+    }
+}
+
+async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
+    let essence = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if !matches!(essence.as_str(), "application/json" | "application/merge-patch+json") {
+        return Err(Error::Refused(Code::UnsupportedMediaType, "send JSON with Content-Type: application/json".into()));
+    }
+    let mut bytes = web::BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|e| Error::Refused(Code::MalformedRequest, format!("the body broke off: {e}").into()))?;
+        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
+            let message = format!("a body may have {MAX_BODY_BYTES} bytes at most");
+            return Err(Error::Refused(Code::PayloadTooLarge, message.into()));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(serde_json::Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
+        Err(e) => Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into())),
+    }
+}
+
+fn if_match(req: &HttpRequest) -> Precondition {
+    let header = req.headers().get(IF_MATCH).and_then(|value| value.to_str().ok()).map(str::trim);
+    let version = header.filter(|tag| *tag != "*").map(|tag| {
+        // A tag that we never gave out matches no version.
+        tag.trim_start_matches("W/").trim_matches('"').parse().unwrap_or(-1)
+    });
+    Precondition { if_match: version }
+}
+
+/// The body and conditions of a PUT or PATCH.
+#[derive(Debug, Clone)]
+pub struct Change(pub Edit);
+
+impl FromRequest for Change {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (partial, precondition) = (req.method() == Method::PATCH, if_match(req));
+        let body = Json::from_request(req, payload);
+        Box::pin(async move { Ok(Self(Edit { body: body.await?.0, partial, precondition })) })
+    }
+}
+
+/// The conditions of a DELETE.
+#[derive(Debug, Clone)]
+pub struct IfMatch(pub Precondition);
+
+impl FromRequest for IfMatch {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(if_match(req))))
+    }
+}
+
+/// How a single record is to be answered: its shape, and the version that the client has already.
+#[derive(Debug, Clone)]
+pub struct View {
+    params: Params,
+    if_none_match: Option<String>,
+}
+
+impl FromRequest for View {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let header = req.headers().get(IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+        let if_none_match = header.filter(|_| req.method() == Method::GET || req.method() == Method::HEAD);
+        ready(Ok(Self { params: params(req), if_none_match: if_none_match.map(str::to_owned) }))
+    }
+}
+
+impl View {
+    /// Reshapes a record inside its transaction.
+    ///
+    /// # Errors
+    /// 400 for a relation that is not there.
+    pub async fn shape<T: Serialize>(&self, t: &mut TenantTx, resource: &Resource, record: T) -> Result<Shaped<T>> {
+        Shape::parse(&self.params, resource)?.one(t, record).await
+    }
+
+    /// 200 with the record and its `ETag`, or 304 when the client has this version.
+    pub fn ok(&self, base: &Base, record: &impl Serialize) -> HttpResponse {
+        let tag = tag(base);
+        let known = |list: &String| list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*");
+        if self.if_none_match.as_ref().is_some_and(known) {
+            return HttpResponse::NotModified().insert_header((ETAG, tag)).finish();
+        }
+        HttpResponse::Ok().insert_header((ETAG, tag)).json(record)
+    }
+}
+
+fn tag(base: &Base) -> String {
+    format!("\"{}\"", base.version)
+}
+
+/// 201 with the record, its `Location` and its `ETag`.
+pub fn created(module: &str, base: &Base, record: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(StatusCode::CREATED)
+        .insert_header((LOCATION, format!("/api/{module}/{}/", base.id)))
+        .insert_header((ETAG, tag(base)))
+        .json(record)
+}

@@ -1,0 +1,141 @@
+//! What wraps every request: its id, the log line, the metrics, problem documents, security headers, the final slash.
+
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::uri::{PathAndQuery, Uri};
+use actix_web::middleware::{DefaultHeaders, Next};
+use actix_web::{Error, HttpMessage};
+use crm_core::Code;
+use crm_identity::AccessClaims;
+use uuid::Uuid;
+
+use crate::problem::{Problem, ProblemDocument};
+
+/// How long a request may take before it is given up. Uploads are bounded by their size instead.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of a request: what the client gave, if it can stand in a log, or a new one.
+#[derive(Debug, Clone)]
+struct RequestId(String);
+
+/// Gives the request an id, answers refusals as problem documents, and writes one log line without personal data.
+///
+/// # Errors
+/// None of its own.
+pub async fn observe(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let id = req.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let id = id.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
+    req.extensions_mut().insert(RequestId(id.clone()));
+    let (request, method) = (req.request().clone(), req.method().clone());
+    let upload = req.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"multipart/"));
+    let response = if upload {
+        next.call(req).await
+    } else {
+        match tokio::time::timeout(TIME_LIMIT, next.call(req)).await {
+            Ok(response) => response,
+            Err(late) => Err(Problem(crm_core::Error::Unavailable(Box::new(late))).into()),
+        }
+    };
+    let response = response.map_or_else(|e| ServiceResponse::from_err(e, request), |r| r.map_into_boxed_body());
+    let mut response = problems(response, &id);
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID.clone(), value);
+    }
+    let status = response.status().as_u16();
+    let seconds = started.elapsed().as_secs_f64();
+    let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
+    let extensions = response.request().extensions();
+    let claims = extensions.get::<AccessClaims>();
+    tracing::info!(
+        target: "access",
+        request_id = %id,
+        %method,
+        route,
+        status,
+        milliseconds = (seconds * 1e6).round() / 1e3,
+        org = claims.and_then(AccessClaims::org).map(|org| org.to_string()),
+        user = claims.map(|claims| claims.user().to_string()),
+    );
+    drop(extensions);
+    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    metrics::histogram!("http_request_duration_seconds", &labels).record(seconds);
+    Ok(response)
+}
+
+/// Turns every refusal, ours or the framework's, into a problem document.
+fn problems(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let instance = response.request().path().to_owned();
+    let ours = response.response().error().and_then(|error| error.as_error::<Problem>());
+    if let Some(Problem(error)) = ours
+        && status.is_server_error()
+    {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(request_id, %error, source, "request failed");
+    }
+    let document = match ours {
+        Some(Problem(error)) => ProblemDocument::new(error, &instance, request_id),
+        None => ProblemDocument::new(&foreign(status), &instance, request_id),
+    };
+    let (request, response) = response.into_parts();
+    ServiceResponse::new(request, document.write(response))
+}
+
+/// A refusal of the framework in our words.
+fn foreign(status: StatusCode) -> crm_core::Error {
+    let refused = |code, message: &'static str| crm_core::Error::Refused(code, message.into());
+    match status {
+        StatusCode::NOT_FOUND => crm_core::Error::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => refused(Code::MethodNotAllowed, "the Allow header names what is possible here"),
+        StatusCode::PAYLOAD_TOO_LARGE => refused(Code::PayloadTooLarge, "the body is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => refused(Code::UnsupportedMediaType, "this media type is not understood here"),
+        status if status.is_client_error() => refused(Code::MalformedRequest, "the request is malformed"),
+        _ => crm_core::Error::internal("answered by the framework"),
+    }
+}
+
+/// Lets `/api/leads` answer as `/api/leads/`.
+///
+/// # Errors
+/// None of its own.
+pub async fn final_slash<B: MessageBody>(mut req: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+    let path = req.path();
+    let file = path.starts_with("/swagger-ui/") || path.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    if !path.ends_with('/') && !file {
+        let query = req.query_string();
+        let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+        let mut parts = req.head().uri.clone().into_parts();
+        if let Ok(slashed) = format!("{path}/{query}").parse::<PathAndQuery>() {
+            parts.path_and_query = Some(slashed);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                req.match_info_mut().get_mut().update(&uri);
+                req.head_mut().uri = uri;
+            }
+        }
+    }
+    next.call(req).await
+}
+
+/// Headers that keep a browser from being talked into anything. Pages that need scripts set their own policy.
+pub fn security_headers() -> DefaultHeaders {
+    DefaultHeaders::new()
+        .add(("X-Content-Type-Options", "nosniff"))
+        .add(("X-Frame-Options", "DENY"))
+        .add(("Referrer-Policy", "same-origin"))
+        .add(("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"))
+        .add((CACHE_CONTROL, "no-store"))
+}

@@ -1,0 +1,332 @@
+//! What an HTTP operation is: its path and method, who may call it, and how it is documented, declared in one place.
+//!
+//! Router and OpenAPI document are both made from the same list, so neither has a path, method or parameter that the
+//! other lacks.
+
+use std::collections::BTreeMap;
+
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, HttpResponse, Responder};
+use crm_access::{Require, has_perm};
+use crm_core::{Caller, Error, Principal, Result};
+use crm_records::list::Resource;
+use utoipa::openapi::schema::{AllOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
+
+/// Who may call an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    /// Anybody.
+    Public,
+    /// Whoever is signed in, with or without an organization.
+    SignedIn,
+    /// Any active member of the token's organization.
+    Member,
+    /// A member whose role grants this.
+    Permission(&'static str),
+    /// A platform administrator who may do this.
+    Platform(&'static str),
+}
+
+impl Permit {
+    /// Judges a member in their transaction.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn check(self, caller: &Caller) -> Result<()> {
+        match self {
+            Self::Permission(permission) => caller.require(permission).map(drop),
+            Self::Platform(_) => Err(Error::Forbidden("this is for platform administrators".into())),
+            Self::Public | Self::SignedIn | Self::Member => Ok(()),
+        }
+    }
+
+    /// Judges a platform principal.
+    ///
+    /// # Errors
+    /// `Forbidden`.
+    pub fn check_platform(self, principal: &Principal) -> Result<()> {
+        match self {
+            Self::Platform(permission) if has_perm(principal, permission) => Ok(()),
+            _ => Err(Error::Forbidden("this is for platform administrators".into())),
+        }
+    }
+}
+
+/// A schema with the components it refers to.
+#[derive(Clone)]
+pub struct Body {
+    /// Its media type.
+    pub media_type: &'static str,
+    /// The schema; none for bytes.
+    pub schema: RefOr<Schema>,
+    /// What it refers to.
+    pub components: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Body {
+    fn of<T: ToSchema + PartialSchema>() -> Self {
+        let mut components = Vec::new();
+        T::schemas(&mut components);
+        let name = T::name().into_owned();
+        let schema = match T::schema() {
+            RefOr::T(schema @ Schema::Array(_)) => RefOr::T(schema),
+            schema => {
+                components.push((name.clone(), schema));
+                RefOr::Ref(Ref::from_schema_name(name))
+            }
+        };
+        Self { media_type: "application/json", schema, components }
+    }
+
+    /// The fields of a module and the links of every record, side by side.
+    fn record<F: ToSchema>() -> Self {
+        let (fields, links) = (Self::of::<F>(), Self::of::<crm_records::Links>());
+        let schema = AllOfBuilder::new().item(fields.schema).item(links.schema).build();
+        let components = fields.components.into_iter().chain(links.components).collect();
+        Self { media_type: "application/json", schema: RefOr::T(schema.into()), components }
+    }
+}
+
+/// One operation.
+pub struct Op {
+    /// The method.
+    pub method: Method,
+    /// The path, with its final slash and `{id}` for parameters.
+    pub path: &'static str,
+    /// Stable across releases.
+    pub id: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Who may call it.
+    pub permit: Permit,
+    /// What it lists, which gives its parameters.
+    pub list: Option<Resource>,
+    /// Whether it answers a record that `fields` and `expand` reshape.
+    pub shape: Option<Resource>,
+    /// Further query parameters with their meaning.
+    pub query: &'static [(&'static str, &'static str)],
+    /// The request's body.
+    pub body: Option<Body>,
+    /// The status of success and what it answers.
+    pub answer: (u16, Option<Body>),
+    /// Whether `If-Match` is honoured.
+    pub if_match: bool,
+    /// Further refusals beside those that follow from the rest.
+    pub refusals: Vec<u16>,
+}
+
+impl Op {
+    const fn new(method: Method, path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self {
+            method,
+            path,
+            id,
+            summary,
+            permit,
+            list: None,
+            shape: None,
+            query: &[],
+            body: None,
+            answer: (204, None),
+            if_match: false,
+            refusals: Vec::new(),
+        }
+    }
+
+    /// A GET.
+    pub const fn get(path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self::new(Method::GET, path, id, permit, summary)
+    }
+
+    /// A POST.
+    pub const fn post(path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self::new(Method::POST, path, id, permit, summary)
+    }
+
+    /// A PUT.
+    pub const fn put(path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self::new(Method::PUT, path, id, permit, summary).if_match()
+    }
+
+    /// A PATCH.
+    pub const fn patch(path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self::new(Method::PATCH, path, id, permit, summary).if_match()
+    }
+
+    /// A DELETE.
+    pub const fn delete(path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+        Self::new(Method::DELETE, path, id, permit, summary).if_match()
+    }
+
+    const fn if_match(mut self) -> Self {
+        self.if_match = true;
+        self
+    }
+
+    /// Not versioned: `If-Match` means nothing here.
+    pub const fn unversioned(mut self) -> Self {
+        self.if_match = false;
+        self
+    }
+
+    /// Takes the parameters of a list.
+    pub const fn lists(mut self, resource: Resource) -> Self {
+        self.list = Some(resource);
+        self
+    }
+
+    /// Takes `fields` and `expand`.
+    pub const fn shaped(mut self, resource: Resource) -> Self {
+        self.shape = Some(resource);
+        self
+    }
+
+    /// Takes further query parameters.
+    pub const fn takes_query(mut self, query: &'static [(&'static str, &'static str)]) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Takes a JSON body.
+    pub fn takes<T: ToSchema>(mut self) -> Self {
+        self.body = Some(Body::of::<T>());
+        self
+    }
+
+    /// Takes the body of a record: a module's fields and every record's links.
+    pub fn takes_record<F: ToSchema>(mut self) -> Self {
+        self.body = Some(Body::record::<F>());
+        self
+    }
+
+    /// Takes a file as the part `file` of a multipart form.
+    pub fn takes_file(mut self) -> Self {
+        use utoipa::openapi::schema::{ObjectBuilder, Type};
+        let file = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream");
+        let form = ObjectBuilder::new().property("file", file).required("file");
+        self.body = Some(Body {
+            media_type: "multipart/form-data",
+            schema: RefOr::T(form.into()),
+            components: Vec::new(),
+        });
+        self
+    }
+
+    /// Answers JSON.
+    pub fn answers<T: ToSchema>(mut self, status: u16) -> Self {
+        self.answer = (status, Some(Body::of::<T>()));
+        self
+    }
+
+    /// Answers bytes of a media type.
+    pub fn answers_bytes(mut self, media_type: &'static str) -> Self {
+        use utoipa::openapi::schema::{ObjectBuilder, Type};
+        let bytes = ObjectBuilder::new().schema_type(Type::String);
+        self.answer = (200, Some(Body { media_type, schema: RefOr::T(bytes.into()), components: Vec::new() }));
+        self
+    }
+
+    /// May also refuse with these.
+    pub fn refuses(mut self, statuses: &[u16]) -> Self {
+        self.refusals.extend_from_slice(statuses);
+        self
+    }
+
+    /// The tag: the module in the path.
+    pub fn tag(&self) -> &'static str {
+        let mut parts = self.path.split('/').filter(|part| !part.is_empty());
+        match (parts.next(), parts.next()) {
+            (Some("api"), Some("user")) => "users",
+            (Some("api"), Some(module)) => module,
+            _ => "service",
+        }
+    }
+
+    /// The names of the query parameters that it takes; none for a list, which judges them itself.
+    pub fn query_names(&self) -> Option<Vec<&'static str>> {
+        if self.list.is_some() {
+            return None;
+        }
+        let shape = if self.shape.is_some() { &["fields", "expand"][..] } else { &[] };
+        Some(self.query.iter().map(|(name, _)| *name).chain(shape.iter().copied()).collect())
+    }
+}
+
+/// What the router tells an extractor about the operation that was called.
+#[derive(Debug, Clone)]
+pub struct Called {
+    method: Method,
+    /// Who may call it.
+    pub permit: Permit,
+    /// The query parameters it takes, unless it judges them itself.
+    pub query: Option<Vec<&'static str>>,
+}
+
+/// The operations of one path, as data of its resource.
+#[derive(Debug, Clone, Default)]
+pub struct CalledAt(Vec<Called>);
+
+impl CalledAt {
+    /// The operation of a method; HEAD is a GET.
+    pub fn method(&self, method: &Method) -> Option<&Called> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        self.0.iter().find(|called| called.method == *method)
+    }
+}
+
+/// Every operation with its handler.
+#[derive(Default)]
+pub struct Routes {
+    operations: Vec<Op>,
+    handlers: BTreeMap<&'static str, Vec<(Method, actix_web::Route)>>,
+}
+
+impl Routes {
+    /// Declares an operation.
+    pub fn add<F, Args>(&mut self, op: Op, handler: F) -> &mut Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let route = web::method(op.method.clone()).to(handler);
+        self.handlers.entry(op.path).or_default().push((op.method.clone(), route));
+        self.operations.push(op);
+        self
+    }
+
+    /// Every operation, in the order of declaration.
+    pub fn operations(&self) -> &[Op] {
+        &self.operations
+    }
+
+    /// Puts every operation into the application, with 405 and `Allow` for the methods that a path lacks.
+    pub fn configure(self, config: &mut ServiceConfig) {
+        let mut called: BTreeMap<&'static str, CalledAt> = BTreeMap::new();
+        for op in &self.operations {
+            let one = Called { method: op.method.clone(), permit: op.permit, query: op.query_names() };
+            called.entry(op.path).or_default().0.push(one);
+        }
+        // Fixed words before parameters: a path of words is never taken for an id.
+        let mut paths: Vec<_> = self.handlers.into_iter().collect();
+        paths.sort_by_key(|(path, _)| (path.matches('{').count(), *path));
+        for (path, methods) in paths {
+            let mut allow: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
+            if allow.contains(&"GET") {
+                allow.push("HEAD");
+            }
+            let allow = allow.join(", ");
+            let mut resource = web::resource(path).app_data(called.remove(path).unwrap_or_default());
+            for (_, route) in methods {
+                resource = resource.route(route);
+            }
+            config.service(resource.default_service(web::to(move || {
+                let allow = allow.clone();
+                async move { HttpResponse::MethodNotAllowed().insert_header(("Allow", allow)).finish() }
+            })));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The HTTP server: routes and middleware put together.
+
+use actix_cors::Cors;
+use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::body::MessageBody;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App, HttpServer, web};
+
+use crate::extract::State;
+use crate::startup::Running;
+use crate::{middleware, openapi, routes};
+
+/// The whole application: what the server runs, and what tests call without a port.
+pub fn app(
+    state: State,
+    origins: &[String],
+) -> App<impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = actix_web::Error, InitError = ()>>
+{
+    App::new()
+        .app_data(web::Data::new(state))
+        .configure(|config| routes::all().configure(config))
+        .configure(openapi::pages)
+        .wrap(cors(origins))
+        .wrap(Compress::default())
+        .wrap(middleware::security_headers())
+        .wrap(from_fn(middleware::observe))
+        .wrap(from_fn(middleware::final_slash))
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers(["authorization", "content-type", "if-match", "if-none-match", "idempotency-key", "x-request-id"])
+        .expose_headers(["etag", "location", "retry-after", "x-request-id"])
+        .max_age(3600);
+    match origins {
+        [any] if any == "*" => cors.allow_any_origin(),
+        some => some.iter().fold(cors, |cors, origin| cors.allowed_origin(origin)),
+    }
+}
+
+/// Binds the address and answers the server's future; it ends when told to.
+///
+/// # Errors
+/// When the address is taken.
+pub fn run(running: &Running) -> std::io::Result<Server> {
+    let state = State {
+        db: running.db.clone(),
+        identity: running.identity.clone(),
+        storage: running.storage.clone(),
+        trusted_proxies: running.settings.trusted_proxies,
+    };
+    let origins = running.settings.cors_allowed_origins.clone();
+    let server = HttpServer::new(move || app(state.clone(), &origins))
+        .bind(running.settings.bind)?
+        .disable_signals()
+        .shutdown_timeout(20)
+        .run();
+    Ok(server)
+}

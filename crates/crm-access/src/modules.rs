@@ -1,0 +1,63 @@
+/// Which product a module belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Customer relations.
+    Crm,
+    /// The shop.
+    Shop,
+    /// Running the organization itself.
+    Admin,
+}
+
+/// A part of the product that roles grant actions in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Module {
+    /// What stands before the dot of its permissions.
+    pub name: &'static str,
+    /// Where it belongs.
+    pub family: Family,
+}
+
+/// What a role can grant in a module.
+pub const ACTIONS: [&str; 4] = ["view", "add", "change", "delete"];
+
+/// Every module there is.
+pub const MODULES: &[Module] = &[
+    crm("leads"),
+    crm("accounts"),
+    crm("contacts"),
+    crm("opportunities"),
+    crm("cases"),
+    crm("tasks"),
+    crm("boards"),
+    crm("invoices"),
+    crm("events"),
+    crm("planner"),
+    crm("emails"),
+    crm("marketing"),
+    crm("documents"),
+    crm("teams"),
+    crm("tags"),
+    shop("products"),
+    shop("inventory"),
+    shop("orders"),
+    shop("clients"),
+    shop("suppliers"),
+    shop("user_roles"),
+    shop("payments"),
+    admin("users"),
+    admin("roles"),
+    admin("org"),
+];
+
+const fn crm(name: &'static str) -> Module {
+    Module { name, family: Family::Crm }
+}
+
+const fn shop(name: &'static str) -> Module {
+    Module { name, family: Family::Shop }
+}
+
+const fn admin(name: &'static str) -> Module {
+    Module { name, family: Family::Admin }
+}

@@ -1,0 +1,73 @@
+use crm_core::{Grant, Grants, Scope};
+
+use crate::{ACTIONS, Family, MODULES, Module};
+
+crm_core::text_enum!(
+    /// A role that every organization has and none can change.
+    BuiltinRole {
+        /// Administers the organization.
+        Admin = "ADMIN",
+        /// Works in the CRM on their own records.
+        User = "USER",
+        /// Owns the shop.
+        Owner = "OWNER",
+        /// Runs the shop.
+        Manager = "MANAGER",
+        /// Prepares the shop's orders.
+        Florist = "FLORIST",
+        /// Delivers the shop's orders.
+        Courier = "COURIER",
+    }
+);
+
+impl BuiltinRole {
+    /// Whether its holders may do everything in their organization, whatever the grants say.
+    pub fn is_superuser(self) -> bool {
+        self == Self::Admin
+    }
+
+    /// What it allows; for a superuser role, everything, so that a person can see it listed.
+    pub fn grants(self) -> Grants {
+        match self {
+            Self::Admin => MODULES.iter().map(|module| entry(module.name, &ACTIONS, Scope::All)).collect(),
+            Self::User => {
+                MODULES.iter().filter(|module| module.family == Family::Crm).map(users_share).collect()
+            }
+            Self::Owner => MODULES
+                .iter()
+                .filter(|module| module.family == Family::Shop)
+                .map(|module| entry(module.name, &ACTIONS, Scope::All))
+                .collect(),
+            Self::Manager => shop(&[
+                ("products", &ACTIONS),
+                ("inventory", &ACTIONS),
+                ("orders", &ACTIONS),
+                ("clients", &ACTIONS),
+                ("suppliers", &["view", "add", "change"]),
+                ("payments", &["view"]),
+            ]),
+            Self::Florist => shop(&[
+                ("products", &["view"]),
+                ("inventory", &["view", "change"]),
+                ("orders", &["view", "change"]),
+            ]),
+            Self::Courier => shop(&[("orders", &["view", "change"])]),
+        }
+    }
+}
+
+/// Teams and tags are vocabulary that everybody shares, so a USER reads all of them and writes none.
+fn users_share(module: &Module) -> (String, Grant) {
+    match module.name {
+        "teams" | "tags" => entry(module.name, &["view"], Scope::All),
+        own => entry(own, &ACTIONS, Scope::Own),
+    }
+}
+
+fn shop(grants: &[(&str, &[&str])]) -> Grants {
+    grants.iter().map(|(module, actions)| entry(module, actions, Scope::All)).collect()
+}
+
+fn entry(module: &str, actions: &[&str], scope: Scope) -> (String, Grant) {
+    (module.to_owned(), Grant { actions: actions.iter().map(ToString::to_string).collect(), scope })
+}

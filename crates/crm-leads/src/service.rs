@@ -1,0 +1,160 @@
+use crm_access::Require;
+use crm_core::{Code, Error, FieldCode, FieldError, Result, Scope, TenantTx};
+use crm_records::list::{Clause, Page, Params, Shaped, SortValues, Value, Where};
+use crm_records::{
+    Base, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns, base_values, created, deleted,
+    diff, updated,
+};
+use crm_schema::leads;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::model::{LEADS, Lead, LeadFields, LeadStatus};
+
+type Row = (Base, LeadFields, bool, Links, SortValues);
+
+/// Lists the leads that the caller may see, newest first. Converted ones are left out unless `status` is asked for.
+///
+/// # Errors
+/// `Forbidden` without `leads.view_lead`; 400 for parameters.
+pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>>> {
+    let scope = t.require(LEADS.view)?;
+    let mut selection = LEADS.resource.select(params, t.caller(), scope)?;
+    if !selection.mentions("status") {
+        let converted = Value::Text(LeadStatus::Converted.as_str().to_owned());
+        selection.and(LEADS.resource.compare("status", "IS DISTINCT FROM", converted));
+    }
+    let page = selection
+        .run(t, async |t, f| {
+            let rows: Vec<Row> = leads::table
+                .filter(f.filter)
+                .order_by(f.order)
+                .limit(f.limit)
+                .offset(f.offset)
+                .select((
+                    base_columns!(leads),
+                    LeadFields::as_select(),
+                    leads::is_sample,
+                    LinkIds::of("leads"),
+                    selection.keys(),
+                ))
+                .load(t.conn()?)
+                .await?;
+            rows.into_iter()
+                .map(|(base, fields, sample, links, keys)| Ok((Lead::stored(base, fields, sample, links)?, keys)))
+                .collect()
+        })
+        .await?;
+    selection.shape.page(t, page).await
+}
+
+/// One lead that the caller may see.
+///
+/// # Errors
+/// `Forbidden` without `leads.view_lead`; `NotFound`.
+pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
+    let scope = t.require(LEADS.view)?;
+    let filter = LEADS.one(t, scope, id);
+    load(t, filter).await
+}
+
+/// Adds a lead.
+///
+/// # Errors
+/// `Forbidden` without `leads.add_lead`; `Duplicate` for an e-mail address that another lead has; 422.
+pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<Lead> {
+    t.require("leads.add_lead")?;
+    refuse_conversion(None, input.fields.status)?;
+    let fields = input.fields.settle(&t.caller().org.currency)?;
+    let base = Base::new(t);
+    created(t, LEADS.resource.kind, &base, Some(&fields.search_text())).await?;
+    diesel::insert_into(leads::table)
+        .values((base_values!(leads, base), &fields, leads::is_sample.eq(false)))
+        .execute(t.conn()?)
+        .await
+        .map_err(email_taken)?;
+    input.links.store(t, base.id, &Links::default()).await?;
+    Ok(Lead { base, fields, is_sample: false, links: input.links })
+}
+
+/// Changes a lead. What the edit leaves as it is makes no new version.
+///
+/// # Errors
+/// `Forbidden` without `leads.change_lead` or beyond its scope; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
+pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
+    LEADS.check(t, LEADS.change, id).await?;
+    let old = locked(t, id).await?;
+    let input: RecordInput<LeadFields> = edit.input(&old, &old.base, Lead::READ_ONLY)?;
+    refuse_conversion(Some(old.fields.status), input.fields.status)?;
+    let fields = input.fields.settle(&t.caller().org.currency)?;
+    if fields == old.fields && input.links == old.links {
+        return Ok(old);
+    }
+    let new = Lead { base: old.base.next(t), fields, is_sample: old.is_sample, links: input.links };
+    diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id))))
+        .set((base_changes!(leads, new.base), &new.fields))
+        .execute(t.conn()?)
+        .await
+        .map_err(email_taken)?;
+    new.links.store(t, id, &old.links).await?;
+    let text = new.fields.search_text();
+    let text = (text != old.fields.search_text()).then_some(text);
+    updated(t, LEADS.resource.kind, &new.base, diff(&old, &new)?, text.as_deref()).await?;
+    Ok(new)
+}
+
+/// Deletes a lead with its comments, files and history. Within a scope of *own* only its creator may.
+///
+/// # Errors
+/// `Forbidden` without `leads.delete_lead` or for somebody else's lead; `NotFound`; `Stale`.
+pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
+    LEADS.check(t, "leads.delete_lead", id).await?;
+    let old = locked(t, id).await?;
+    if t.require("leads.delete_lead")? == Scope::Own && old.base.created_by != t.actor() {
+        return Err(Error::Forbidden("only its creator or an administrator may delete a lead".into()));
+    }
+    precondition.check(&old.base)?;
+    deleted(t, LEADS.resource.kind, id).await
+}
+
+async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
+    let (base, fields, is_sample, links) = leads::table
+        .filter(filter)
+        .select((base_columns!(leads), LeadFields::as_select(), leads::is_sample, LinkIds::of("leads")))
+        .first::<(Base, LeadFields, bool, Links)>(t.conn()?)
+        .await?;
+    Lead::stored(base, fields, is_sample, links)
+}
+
+/// The lead with its row locked, so that what is judged is what is changed.
+async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
+    let row = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id)));
+    row.select(leads::id).for_update().first::<Uuid>(t.conn()?).await?;
+    let only: Clause = LEADS.resource.compare("id", "=", Value::Uuid(id));
+    let filter = Where(vec![LEADS.resource.in_org(t.org()), only]);
+    load(t, filter).await
+}
+
+/// `converted` has one door in, the conversion, and none out.
+fn refuse_conversion(old: Option<Option<LeadStatus>>, new: Option<LeadStatus>) -> Result<()> {
+    let converted = Some(LeadStatus::Converted);
+    let refused = |message: &'static str| {
+        Err(Error::Fields(Code::Conflict, vec![FieldError::new("status", FieldCode::NotAllowed, message)]))
+    };
+    match (old, new) {
+        (Some(old), new) if old == converted && new != converted => refused("a converted lead stays converted"),
+        (Some(old), new) if old != converted && new == converted => refused("a lead is converted by its conversion only"),
+        (None, new) if new == converted => refused("a lead is converted by its conversion only"),
+        _ => Ok(()),
+    }
+}
+
+fn email_taken(error: diesel::result::Error) -> Error {
+    match Error::violated_unique(&error) {
+        Some("leads_org_id_email_normalized_key") => {
+            Error::taken("email", "another lead of the organization has this e-mail address")
+        }
+        _ => error.into(),
+    }
+}

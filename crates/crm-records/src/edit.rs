@@ -1,0 +1,120 @@
+use crm_core::body::{self, Object};
+use crm_core::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use validator::Validate;
+
+use crate::{Base, Links};
+
+/// A record as a body gives it: its module's fields, and the links that every record has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RecordInput<F> {
+    /// The module's fields.
+    pub fields: F,
+    /// Assignees, teams and tags.
+    pub links: Links,
+}
+
+impl<F: DeserializeOwned + Validate> RecordInput<F> {
+    /// Reads the body of a POST, in which the server's own fields have no place.
+    ///
+    /// # Errors
+    /// 400 or 422 naming the fields.
+    pub fn parse(object: Object) -> Result<Self> {
+        Ok(Self::split(object)?.settle())
+    }
+
+    fn split(mut object: Object) -> Result<Self> {
+        let links = ["assigned_to", "teams", "tags"].iter().filter_map(|key| object.remove_entry(*key)).collect();
+        // Both are read before either is refused, so that one answer names every fault.
+        match (body::parse(object), body::parse(links)) {
+            (Ok(fields), Ok(links)) => Ok(Self { fields, links }),
+            (Err(Error::Fields(code, mut all)), Err(Error::Fields(other, more))) if code == other => {
+                all.extend(more);
+                Err(Error::Fields(code, all))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    fn settle(self) -> Self {
+        Self { fields: self.fields, links: self.links.sorted() }
+    }
+}
+
+/// What a writer demands of the stored record before it is changed.
+#[derive(Debug, Clone, Default)]
+pub struct Precondition {
+    /// The version of `If-Match`.
+    pub if_match: Option<i64>,
+}
+
+impl Precondition {
+    /// # Errors
+    /// `Stale` when the record is at another version.
+    pub fn check(&self, base: &Base) -> Result<()> {
+        match self.if_match {
+            Some(version) if version != base.version => Err(Error::Stale { current: base.version }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A change to a record: PUT's whole new state or PATCH's merge patch (RFC 7396), with what it presupposes.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// The body.
+    pub body: Object,
+    /// Whether fields that are left out keep their value.
+    pub partial: bool,
+    /// What must hold of the stored record.
+    pub precondition: Precondition,
+}
+
+impl Edit {
+    /// A merge patch without precondition, for a call from code.
+    pub fn patch(body: Object) -> Self {
+        Self { body, partial: true, precondition: Precondition::default() }
+    }
+
+    /// The record's new state, judged as a whole. `stored` is the record as it is shown; `read_only` names fields of it
+    /// that the server owns beside those of every record.
+    ///
+    /// # Errors
+    /// `Stale`; 400 for a server-owned field with another value than the stored one; 400 or 422 for the rest.
+    pub fn input<F, R>(self, stored: &R, base: &Base, read_only: &[&str]) -> Result<RecordInput<F>>
+    where
+        F: DeserializeOwned + Validate,
+        R: Serialize,
+    {
+        Ok(RecordInput::split(self.object(stored, base, read_only)?)?.settle())
+    }
+
+    /// The same for something without links.
+    ///
+    /// # Errors
+    /// As [`Edit::input`].
+    pub fn fields<F, R>(self, stored: &R, base: &Base, read_only: &[&str]) -> Result<F>
+    where
+        F: DeserializeOwned + Validate,
+        R: Serialize,
+    {
+        body::parse(self.object(stored, base, read_only)?)
+    }
+
+    fn object(self, stored: &impl Serialize, base: &Base, read_only: &[&str]) -> Result<Object> {
+        self.precondition.check(base)?;
+        let Value::Object(mut stored) = serde_json::to_value(stored).map_err(Error::internal)? else {
+            return Err(Error::internal("a record is a JSON object"));
+        };
+        let mut sent = self.body;
+        let echo = body::take_server_owned(&mut sent, read_only);
+        body::check_echo(&echo, &stored)?;
+        if !self.partial {
+            return Ok(sent);
+        }
+        body::take_server_owned(&mut stored, read_only);
+        Ok(body::merge(stored, sent))
+    }
+}

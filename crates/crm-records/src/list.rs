@@ -1,0 +1,20 @@
+//! Lists, once for all modules: filters, ordering, cursors and search by a table of fields that each module declares.
+//!
+//! A module says which columns may be filtered and ordered by ([`Resource`]); [`Resource::select`] judges the query
+//! string and [`Selection::run`] pages through whatever diesel query the module writes.
+
+mod clause;
+mod cursor;
+mod field;
+mod params;
+mod run;
+mod select;
+mod shape;
+
+pub(crate) use clause::expression;
+pub use clause::{Clause, OrderBy, SortKeys, Value, Where};
+pub use field::{Field, Kind, Resource};
+pub use params::Params;
+pub use run::{Fetch, Page, SortValues};
+pub use select::Selection;
+pub use shape::{Rel, Shape, Shaped};

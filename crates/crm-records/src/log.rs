@@ -1,0 +1,85 @@
+use crm_core::body::{Object, SERVER_OWNED};
+use crm_core::{Error, Result, TenantTx};
+use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::Base;
+
+diesel::define_sql_function! {
+    fn record_created(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz,
+        text: Nullable<Text>) -> Nullable<Text>;
+}
+diesel::define_sql_function! {
+    fn record_updated(org_id: SqlUuid, id: SqlUuid, kind: Text, version: Nullable<BigInt>, action: Text, actor: Nullable<SqlUuid>,
+        change: SqlUuid, at: Timestamptz, fields: Jsonb, text: Nullable<Text>) -> Nullable<Text>;
+}
+diesel::define_sql_function! {
+    fn record_deleted(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz)
+        -> Nullable<Text>;
+}
+
+/// Registers a new record with its change log and search text, before its own row is inserted: one statement.
+///
+/// # Errors
+/// Those of the database.
+pub async fn created(t: &mut TenantTx, kind: &str, base: &Base, text: Option<&str>) -> Result<()> {
+    let call = record_created(base.org_id, base.id, kind, t.actor(), Uuid::now_v7(), base.created_at, text);
+    diesel::select(call).execute(t.conn()?).await?;
+    Ok(())
+}
+
+/// Writes what a change did to a record: the fields as [`diff`] finds them, and its new search text.
+///
+/// # Errors
+/// Those of the database.
+pub async fn updated(t: &mut TenantTx, kind: &str, base: &Base, fields: Object, text: Option<&str>) -> Result<()> {
+    logged(t, kind, base.id, Some(base.version), "updated", fields, text).await
+}
+
+pub(crate) async fn logged(
+    t: &mut TenantTx,
+    kind: &str,
+    id: Uuid,
+    version: Option<i64>,
+    action: &str,
+    fields: Object,
+    text: Option<&str>,
+) -> Result<()> {
+    let (org, actor, now) = (t.org(), t.actor(), t.now());
+    let call =
+        record_updated(org, id, kind, version, action, actor, Uuid::now_v7(), now, Value::Object(fields), text);
+    diesel::select(call).execute(t.conn()?).await?;
+    Ok(())
+}
+
+/// Deletes a record with everything that hangs on it; its files leave the storage after the commit.
+///
+/// # Errors
+/// Those of the database.
+pub async fn deleted(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
+    crate::attachments::forget_files(t, id).await?;
+    let (org, actor, now) = (t.org(), t.actor(), t.now());
+    let call = record_deleted(org, id, kind, actor, Uuid::now_v7(), now);
+    diesel::select(call).execute(t.conn()?).await?;
+    Ok(())
+}
+
+/// The fields in which two states of a record differ: field -> [old, new].
+///
+/// # Errors
+/// `Internal` when a state has no JSON form.
+pub fn diff(old: &impl Serialize, new: &impl Serialize) -> Result<Object> {
+    let object = |value: Result<Value, serde_json::Error>| match value.map_err(Error::internal)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(Error::internal("a record is a JSON object")),
+    };
+    let old = object(serde_json::to_value(old))?;
+    let changed = object(serde_json::to_value(new))?.into_iter().filter_map(|(key, value)| {
+        let before = old.get(&key).cloned().unwrap_or(Value::Null);
+        (before != value && !SERVER_OWNED.contains(&key.as_str())).then(|| (key, Value::Array(vec![before, value])))
+    });
+    Ok(changed.collect())
+}

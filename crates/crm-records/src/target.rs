@@ -1,0 +1,86 @@
+use crm_access::Require;
+use crm_core::{Error, Result, Scope, TenantTx};
+use diesel::prelude::*;
+use diesel::sql_types;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::list::{Resource, Value, Where};
+
+/// A kind of record that comments, files and history hang on: what its module declares once.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// How it is listed, which is also who may see it.
+    pub resource: Resource,
+    /// The permission to look at it, such as `leads.view_lead`.
+    pub view: &'static str,
+    /// The permission to change it, such as `leads.change_lead`.
+    pub change: &'static str,
+}
+
+/// `SELECT EXISTS (SELECT FROM table WHERE filter)`.
+struct Exists {
+    table: &'static str,
+    filter: Where,
+}
+
+impl diesel::query_builder::Query for Exists {
+    type SqlType = sql_types::Bool;
+}
+
+impl diesel::query_builder::QueryId for Exists {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for Exists {
+    fn walk_ast<'b>(
+        &'b self,
+        mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+    ) -> QueryResult<()> {
+        out.push_sql("SELECT EXISTS (SELECT FROM ");
+        out.push_identifier(self.table)?;
+        out.push_sql(" WHERE ");
+        self.filter.walk_ast(out.reborrow())?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl Target {
+    /// The condition of one record that the caller may see with a grant of this scope.
+    pub fn one(&self, t: &TenantTx, scope: Scope, id: Uuid) -> Where {
+        let resource = &self.resource;
+        let mut clauses = vec![resource.in_org(t.org()), resource.compare("id", "=", Value::Uuid(id))];
+        clauses.extend(resource.visible(t.caller(), scope));
+        Where(clauses)
+    }
+
+    /// Makes sure that the caller may look at the record.
+    ///
+    /// # Errors
+    /// `Forbidden` without the permission, `NotFound` for a record that is not there or not visible.
+    pub async fn check_view(&self, t: &mut TenantTx, id: Uuid) -> Result<()> {
+        let scope = t.require(self.view)?;
+        if self.reaches(t, scope, id).await? { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    /// Makes sure that the caller may do `permission` to a record that they may look at.
+    ///
+    /// # Errors
+    /// As [`Target::check_view`]; `Forbidden` when the record is visible but beyond the permission's scope.
+    pub async fn check(&self, t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<()> {
+        self.check_view(t, id).await?;
+        let view = t.require(self.view)?;
+        let scope = t.require(permission)?;
+        if scope == view || self.reaches(t, scope, id).await? {
+            return Ok(());
+        }
+        Err(Error::Forbidden("this record is beyond your permission: it is neither yours nor your team's".into()))
+    }
+
+    async fn reaches(&self, t: &mut TenantTx, scope: Scope, id: Uuid) -> Result<bool> {
+        let exists = Exists { table: self.resource.table, filter: self.one(t, scope, id) };
+        Ok(exists.get_result(t.conn()?).await?)
+    }
+}
