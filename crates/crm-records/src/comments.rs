@@ -5,11 +5,7 @@ use std::collections::BTreeSet;
 use crm_access::Require;
 use crm_core::{Error, MemberId, Result, Scope, TenantTx};
 use crm_schema::{comment_mentions, comments, memberships, records};
-use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,7 +14,7 @@ use validator::Validate;
 
 use crate::list::{Field, Kind, Page, Params, Rel, Resource, Shaped, SortValues, Value};
 use crate::log::logged;
-use crate::{Base, Edit, Precondition, Target, base_changes, base_columns, base_values};
+use crate::{Base, Edit, LinkIds, Precondition, Target, base_changes, base_columns, base_values};
 
 /// Comments as a list.
 pub const COMMENTS: Resource = Resource {
@@ -70,21 +66,8 @@ fn not_blank<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String
 
 const READ_ONLY: &[&str] = &["record_id", "mentions"];
 
-/// Selects the members that each comment mentions.
-#[derive(Debug, Clone, Copy)]
-struct Mentions;
-
-crate::list::expression!(Mentions, sql_types::Array<sql_types::Uuid>);
-
-impl QueryFragment<Pg> for Mentions {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "ARRAY(SELECT k.membership_id FROM comment_mentions k \
-             WHERE k.org_id = comments.org_id AND k.comment_id = comments.id ORDER BY 1)",
-        );
-        Ok(())
-    }
-}
+/// The members that each comment mentions, as part of its row.
+const MENTIONS: LinkIds = LinkIds::new("comments", "comment_mentions", "comment_id", "membership_id");
 
 type Row = (Base, Uuid, CommentFields, Vec<MemberId>);
 
@@ -111,7 +94,7 @@ pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Para
                     base_columns!(comments),
                     comments::record_id,
                     CommentFields::as_select(),
-                    Mentions,
+                    MENTIONS,
                     selection.keys(),
                 ))
                 .load(t.conn()?)
@@ -183,7 +166,7 @@ async fn editable(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<Comment
         .inner_join(records::table.on(records::org_id.eq(comments::org_id).and(records::id.eq(comments::record_id))))
         .filter(comments::org_id.eq(t.org()).and(comments::id.eq(id)))
         .filter(records::kind.eq(target.resource.kind))
-        .select((base_columns!(comments), comments::record_id, CommentFields::as_select(), Mentions))
+        .select((base_columns!(comments), comments::record_id, CommentFields::as_select(), MENTIONS))
         .for_update()
         .first::<Row>(t.conn()?)
         .await?;

@@ -1,5 +1,4 @@
-use crm_core::{Error, FieldCode, FieldError, MemberId, Result, TagId, TeamId, TenantTx};
-use crm_schema::{memberships, record_assignees, record_tags, record_teams, tags, teams};
+use crm_core::{Code, Error, FieldCode, FieldError, MemberId, Result, TagId, TeamId, TenantTx};
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -51,86 +50,151 @@ impl Links {
     /// # Errors
     /// 422 naming the field for an id that is not there, or not active, in this organization.
     pub async fn store(&self, t: &mut TenantTx, record: Uuid, old: &Self) -> Result<()> {
-        let org = t.org();
-        let (came, gone) = (added(&old.assigned_to, &self.assigned_to), added(&self.assigned_to, &old.assigned_to));
+        ASSIGNEES.store(t, record, &old.assigned_to, &self.assigned_to).await?;
+        TEAMS.store(t, record, &old.teams, &self.teams).await?;
+        TAGS.store(t, record, &old.tags, &self.tags).await
+    }
+}
+
+const ASSIGNEES: LinkTable = LinkTable {
+    table: "record_assignees",
+    owner: "record_id",
+    linked: "membership_id",
+    target: "memberships",
+    usable: "state = 'active'",
+    field: "assigned_to",
+    what: "an active member",
+};
+const TEAMS: LinkTable = LinkTable {
+    table: "record_teams",
+    owner: "record_id",
+    linked: "team_id",
+    target: "teams",
+    usable: "true",
+    field: "teams",
+    what: "a team",
+};
+const TAGS: LinkTable = LinkTable {
+    table: "record_tags",
+    owner: "record_id",
+    linked: "tag_id",
+    target: "tags",
+    usable: "is_active",
+    field: "tags",
+    what: "an active tag",
+};
+
+/// A table of links `(org_id, owner, linked)` and what may be linked.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkTable {
+    /// The link table.
+    pub table: &'static str,
+    /// Its column of the owner's id.
+    pub owner: &'static str,
+    /// Its column of the linked id.
+    pub linked: &'static str,
+    /// The table of what is linked.
+    pub target: &'static str,
+    /// The condition on a row of it that may be linked anew.
+    pub usable: &'static str,
+    /// The field of the body, for the error.
+    pub field: &'static str,
+    /// What an id must be, for the error.
+    pub what: &'static str,
+}
+
+impl LinkTable {
+    /// Puts the links of `owner` from `old` to `new`: one statement for what came and one for what went.
+    ///
+    /// # Errors
+    /// 422 naming the field for an id that may not be linked.
+    pub async fn store<I>(&self, t: &mut TenantTx, owner: Uuid, old: &[I], new: &[I]) -> Result<()>
+    where
+        I: Copy + Into<Uuid>,
+    {
+        let (old, new): (Vec<Uuid>, Vec<Uuid>) =
+            (old.iter().map(|id| (*id).into()).collect(), new.iter().map(|id| (*id).into()).collect());
+        let org = t.org().0;
+        let came: Vec<Uuid> = new.iter().filter(|id| !old.contains(id)).copied().collect();
         if !came.is_empty() {
-            let known = memberships::table
-                .filter(memberships::org_id.eq(org).and(memberships::id.eq_any(&came)).and(memberships::state.eq("active")))
-                .select(memberships::id)
-                .load(t.conn()?)
-                .await?;
-            all_known("assigned_to", "an active member", &came, &known)?;
-            let rows: Vec<_> = came
-                .iter()
+            let add = LinkStatement { links: *self, adds: true, org, owner, ids: &came };
+            let linked: Vec<Uuid> = add.load(t.conn()?).await?;
+            let unknown = came.iter().filter(|id| !linked.contains(id));
+            let errors: Vec<_> = unknown
                 .map(|id| {
-                    (
-                        record_assignees::org_id.eq(org),
-                        record_assignees::record_id.eq(record),
-                        record_assignees::membership_id.eq(*id),
-                    )
+                    let message = format!("{id} is not {} of this organization", self.what);
+                    FieldError::new(self.field, FieldCode::NotFound, message)
                 })
                 .collect();
-            diesel::insert_into(record_assignees::table).values(rows).execute(t.conn()?).await?;
+            if !errors.is_empty() {
+                return Err(Error::Fields(Code::ValidationFailed, errors));
+            }
         }
+        let gone: Vec<Uuid> = old.iter().filter(|id| !new.contains(id)).copied().collect();
         if !gone.is_empty() {
-            let here = record_assignees::org_id.eq(org).and(record_assignees::record_id.eq(record));
-            let rows = record_assignees::table.filter(here.and(record_assignees::membership_id.eq_any(&gone)));
-            diesel::delete(rows).execute(t.conn()?).await?;
-        }
-        let (came, gone) = (added(&old.teams, &self.teams), added(&self.teams, &old.teams));
-        if !came.is_empty() {
-            let known = teams::table
-                .filter(teams::org_id.eq(org).and(teams::id.eq_any(&came)))
-                .select(teams::id)
-                .load(t.conn()?)
-                .await?;
-            all_known("teams", "a team", &came, &known)?;
-            let rows: Vec<_> = came
-                .iter()
-                .map(|id| (record_teams::org_id.eq(org), record_teams::record_id.eq(record), record_teams::team_id.eq(*id)))
-                .collect();
-            diesel::insert_into(record_teams::table).values(rows).execute(t.conn()?).await?;
-        }
-        if !gone.is_empty() {
-            let here = record_teams::org_id.eq(org).and(record_teams::record_id.eq(record));
-            diesel::delete(record_teams::table.filter(here.and(record_teams::team_id.eq_any(&gone))))
-                .execute(t.conn()?)
-                .await?;
-        }
-        let (came, gone) = (added(&old.tags, &self.tags), added(&self.tags, &old.tags));
-        if !came.is_empty() {
-            let known = tags::table
-                .filter(tags::org_id.eq(org).and(tags::id.eq_any(&came)).and(tags::is_active.eq(true)))
-                .select(tags::id)
-                .load(t.conn()?)
-                .await?;
-            all_known("tags", "an active tag", &came, &known)?;
-            let rows: Vec<_> = came
-                .iter()
-                .map(|id| (record_tags::org_id.eq(org), record_tags::record_id.eq(record), record_tags::tag_id.eq(*id)))
-                .collect();
-            diesel::insert_into(record_tags::table).values(rows).execute(t.conn()?).await?;
-        }
-        if !gone.is_empty() {
-            let here = record_tags::org_id.eq(org).and(record_tags::record_id.eq(record));
-            diesel::delete(record_tags::table.filter(here.and(record_tags::tag_id.eq_any(&gone))))
-                .execute(t.conn()?)
-                .await?;
+            let remove = LinkStatement { links: *self, adds: false, org, owner, ids: &gone };
+            remove.load::<Uuid>(t.conn()?).await?;
         }
         Ok(())
     }
 }
 
-fn added<T: PartialEq + Copy>(old: &[T], new: &[T]) -> Vec<T> {
-    new.iter().filter(|id| !old.contains(id)).copied().collect()
+/// Adds links to those of the ids that may be linked, or removes links; answers the ids.
+struct LinkStatement<'a> {
+    links: LinkTable,
+    adds: bool,
+    org: Uuid,
+    owner: Uuid,
+    ids: &'a [Uuid],
 }
 
-fn all_known<T: PartialEq + std::fmt::Display>(field: &str, what: &str, wanted: &[T], known: &[T]) -> Result<()> {
-    let unknown = wanted.iter().filter(|id| !known.contains(id));
-    let errors: Vec<_> = unknown
-        .map(|id| FieldError::new(field, FieldCode::NotFound, format!("{id} is not {what} of this organization")))
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Error::Fields(crm_core::Code::ValidationFailed, errors)) }
+impl diesel::query_builder::Query for LinkStatement<'_> {
+    type SqlType = sql_types::Uuid;
+}
+
+impl QueryId for LinkStatement<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for LinkStatement<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let LinkTable { table, owner, linked, target, usable, .. } = self.links;
+        if self.adds {
+            out.push_sql("INSERT INTO ");
+            out.push_identifier(table)?;
+            out.push_sql(" (org_id, ");
+            out.push_identifier(owner)?;
+            out.push_sql(", ");
+            out.push_identifier(linked)?;
+            out.push_sql(") SELECT org_id, ");
+            out.push_bind_param::<sql_types::Uuid, _>(&self.owner)?;
+            out.push_sql(", id FROM ");
+            out.push_identifier(target)?;
+            out.push_sql(" WHERE org_id = ");
+            out.push_bind_param::<sql_types::Uuid, _>(&self.org)?;
+            out.push_sql(" AND id = ANY(");
+            out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(self.ids)?;
+            out.push_sql(") AND ");
+            out.push_sql(usable);
+        } else {
+            out.push_sql("DELETE FROM ");
+            out.push_identifier(table)?;
+            out.push_sql(" WHERE org_id = ");
+            out.push_bind_param::<sql_types::Uuid, _>(&self.org)?;
+            out.push_sql(" AND ");
+            out.push_identifier(owner)?;
+            out.push_sql(" = ");
+            out.push_bind_param::<sql_types::Uuid, _>(&self.owner)?;
+            out.push_sql(" AND ");
+            out.push_identifier(linked)?;
+            out.push_sql(" = ANY(");
+            out.push_bind_param::<sql_types::Array<sql_types::Uuid>, _>(self.ids)?;
+            out.push_sql(")");
+        }
+        out.push_sql(" RETURNING ");
+        out.push_identifier(linked)
+    }
 }
 
 /// Selects the ids that a link table holds for each row of a table of records, sorted.
@@ -138,16 +202,22 @@ fn all_known<T: PartialEq + std::fmt::Display>(field: &str, what: &str, wanted: 
 pub struct LinkIds {
     table: &'static str,
     link: &'static str,
+    owner: &'static str,
     column: &'static str,
 }
 
 impl LinkIds {
-    /// All three links of a table's rows, to select into [`Links`].
+    /// The ids in `column` of the link table's rows whose `owner` is a row of `table`.
+    pub const fn new(table: &'static str, link: &'static str, owner: &'static str, column: &'static str) -> Self {
+        Self { table, link, owner, column }
+    }
+
+    /// All three links of a table's records, to select into [`Links`].
     pub const fn of(table: &'static str) -> (Self, Self, Self) {
         (
-            Self { table, link: "record_assignees", column: "membership_id" },
-            Self { table, link: "record_teams", column: "team_id" },
-            Self { table, link: "record_tags", column: "tag_id" },
+            Self::new(table, ASSIGNEES.table, ASSIGNEES.owner, ASSIGNEES.linked),
+            Self::new(table, TEAMS.table, TEAMS.owner, TEAMS.linked),
+            Self::new(table, TAGS.table, TAGS.owner, TAGS.linked),
         )
     }
 }
@@ -162,7 +232,9 @@ impl QueryFragment<Pg> for LinkIds {
         out.push_identifier(self.link)?;
         out.push_sql(" k WHERE k.org_id = ");
         out.push_identifier(self.table)?;
-        out.push_sql(".org_id AND k.record_id = ");
+        out.push_sql(".org_id AND k.");
+        out.push_identifier(self.owner)?;
+        out.push_sql(" = ");
         out.push_identifier(self.table)?;
         out.push_sql(".id ORDER BY 1)");
         Ok(())

@@ -151,7 +151,7 @@ impl<'a> Pair<'a> {
     /// In PL/pgSQL, where a SELECT whose rows nobody wants is written PERFORM.
     fn statement(&self, verb: Verb) -> String {
         let table = quoted(&self.table.name);
-        let them = self.them;
+        let (us, them) = (self.us, self.them);
         let [our_key, their_key] = [self.our_row, self.their_row].map(|row| self.key_of(row));
         match verb {
             Verb::SeeOwn => format!("PERFORM FROM {table} WHERE {our_key}"),
@@ -167,7 +167,11 @@ impl<'a> Pair<'a> {
                 insert(self.table, self.their_row),
                 self.key_columns().map(quoted).collect::<Vec<_>>().join(", ")
             ),
-            Verb::Move => format!("UPDATE {table} SET {ORG} = '{them}' WHERE {our_key}"),
+            // Without WHERE: one that reads would have the new row checked as if for reading too, whatever WITH CHECK says.
+            Verb::Move => format!(
+                "IF EXISTS (SELECT FROM {table} WHERE {ORG} <> '{us}') THEN RAISE 'other rows are in reach'; END IF;
+                 UPDATE {table} SET {ORG} = '{them}'"
+            ),
             Verb::Update => format!("UPDATE {table} SET {ORG} = {ORG} WHERE {their_key}"),
             Verb::UpdateOutside => format!("UPDATE {table} SET {ORG} = {ORG} WHERE {our_key}"),
             Verb::Delete => format!("DELETE FROM {table} WHERE {their_key}"),

@@ -124,7 +124,7 @@ const BROKEN: &[(&str, &[Verb])] = &[
     ),
     (
         "ALTER POLICY tenant_isolation ON {t} USING (true)",
-        &[Verb::See, Verb::Count, Verb::Delete, Verb::SeeOutside, Verb::DeleteOutside],
+        &[Verb::See, Verb::Count, Verb::Delete, Verb::Move, Verb::SeeOutside, Verb::DeleteOutside],
     ),
     (
         "ALTER POLICY tenant_isolation ON {t} WITH CHECK (true)",

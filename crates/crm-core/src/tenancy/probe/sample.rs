@@ -148,40 +148,52 @@ pub(super) fn insert(table: &Relation, row: &Row) -> String {
     format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM json_populate_record(NULL::{name}, {row})")
 }
 
-/// The tenant tables and what their rows can't do without, each after those it refers to.
-pub(super) fn parents_first(relations: &[Relation]) -> Vec<&Relation> {
-    let mut left: Vec<&Relation> = Vec::new();
-    let mut found: Vec<&Relation> = relations.iter().filter(|relation| relation.is_tenant()).collect();
-    while let Some(table) = found.pop() {
-        if !left.iter().any(|other| other.name == table.name) {
-            let parents = relations.iter().filter(|other| needs(table).contains(other.name.as_str()));
-            found.extend(parents);
-            left.push(table);
-        }
-    }
-    left.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut ordered: Vec<&Relation> = Vec::new();
+/// The tenant tables and what their rows can't do without, each after the tables it refers to: without fail where it must
+/// refer, and otherwise unless they go in a circle.
+pub(super) fn parents_first(all: &[Relation]) -> Vec<&Relation> {
+    let mut left = needed(all);
+    let mut ordered = Vec::new();
     while !left.is_empty() {
-        let free = |table: &&Relation, parents: fn(&Relation) -> BTreeSet<&str>| {
-            !left.iter().any(|other| other.name != table.name && parents(table).contains(other.name.as_str()))
+        let still_left = |targets: BTreeSet<&str>| {
+            left.iter().filter(|table| targets.contains(table.name.as_str())).count()
         };
-        // Optional references are heeded too as long as they don't go in a circle.
-        let next = left.iter().position(|table| free(table, all_targets));
-        let next = next.or_else(|| left.iter().position(|table| free(table, needs)));
-        ordered.push(left.remove(next.unwrap_or(0)));
+        let cost =
+            |(_, table): &(usize, &&Relation)| (still_left(must_refer(table)), still_left(may_refer(table)));
+        let next = left.iter().enumerate().min_by_key(cost).map_or(0, |(position, _)| position);
+        ordered.push(left.remove(next));
     }
     ordered
 }
 
-fn all_targets(table: &Relation) -> BTreeSet<&str> {
-    table.foreign_keys.iter().map(|key| key.target.as_str()).collect()
+/// The tenant tables, and every table that a row of theirs must refer to, directly or not.
+fn needed(all: &[Relation]) -> Vec<&Relation> {
+    let mut found: Vec<&Relation> = all.iter().filter(|table| table.is_tenant()).collect();
+    let mut seen = 0;
+    while let Some(table) = found.get(seen).copied() {
+        let parents = must_refer(table);
+        let is_new = |other: &&Relation| !found.iter().any(|table| table.name == other.name);
+        let new: Vec<_> =
+            all.iter().filter(|other| parents.contains(other.name.as_str())).filter(is_new).collect();
+        found.extend(new);
+        seen += 1;
+    }
+    found
 }
 
-/// The tables that a row of `table` must refer to.
-fn needs(table: &Relation) -> BTreeSet<&str> {
+/// The other tables that a row of `table` must refer to.
+fn must_refer(table: &Relation) -> BTreeSet<&str> {
     let is_required = |(here, _): &(String, String)| table.column(here).is_some_and(|column| column.not_null);
-    let required = table.foreign_keys.iter().filter(|key| key.columns.iter().all(is_required));
-    required.map(|key| key.target.as_str()).collect()
+    targets(table, |key| key.columns.iter().all(is_required))
+}
+
+/// The other tables that a row of `table` may refer to.
+fn may_refer(table: &Relation) -> BTreeSet<&str> {
+    targets(table, |_| true)
+}
+
+fn targets(table: &Relation, which: impl Fn(&ForeignKey) -> bool) -> BTreeSet<&str> {
+    let keys = table.foreign_keys.iter().filter(|key| key.target != table.name && which(key));
+    keys.map(|key| key.target.as_str()).collect()
 }
 
 /// Values of the column's type, the words of its CHECK constraints first.

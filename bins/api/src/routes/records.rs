@@ -1,0 +1,232 @@
+//! What every kind of record has under its module: comments, files, history. And the download of any file.
+
+use actix_multipart::Multipart;
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use actix_web::{HttpResponse, web};
+use crm_core::{Code, Error, FieldCode, Result, body};
+use crm_records::attachments::{self, Attachment};
+use crm_records::comments::{self, Comment};
+use crm_records::history::{self, Change as HistoryEntry};
+use crm_records::list::{Page, Shaped};
+use crm_records::Target;
+use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
+use futures_util::StreamExt;
+use uuid::Uuid;
+
+use super::TARGETS;
+use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
+use crate::operation::{Op, Permit, Routes};
+use crate::problem::Problem;
+
+/// Declares the comments, files and history of a module whose records are a `Target`.
+macro_rules! record_routes {
+    ($r:expr, $module:literal, $word:literal, $target:expr) => {{
+        use actix_web::HttpResponse;
+        use $crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View};
+        use $crate::operation::{Op, Permit::Permission};
+        use $crate::problem::Problem;
+        use $crate::routes::records as shared;
+        let view = Permission($target.view);
+        let comments = concat!("/api/", $module, "/comment/{id}/");
+        let files = concat!("/api/", $module, "/attachment/{id}/");
+        $r.add(
+            Op::get(comments, concat!("list_", $word, "_comments"), view, "The comments of a record; the id is the record's")
+                .lists(crm_records::comments::COMMENTS)
+                .answers::<crm_records::list::Page<crm_records::comments::Comment>>(200),
+            async |ctx: Ctx, id: Pk, query: Query| shared::list_comments(ctx, &$target, id, query).await,
+        )
+        .add(
+            Op::post(comments, concat!("add_", $word, "_comment"), view, "Comment on a record; the id is the record's")
+                .takes::<crm_records::comments::CommentFields>()
+                .answers::<crm_records::comments::Comment>(201),
+            async |ctx: Ctx, id: Pk, body: Json| shared::add_comment(ctx, $module, &$target, id, body).await,
+        )
+        .add(
+            Op::put(comments, concat!("replace_", $word, "_comment"), view, "Replace a comment; the id is the comment's")
+                .takes::<crm_records::comments::CommentFields>()
+                .answers::<crm_records::comments::Comment>(200),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| shared::edit_comment(ctx, &$target, id, change, view).await,
+        )
+        .add(
+            Op::patch(comments, concat!("change_", $word, "_comment"), view, "Change a comment; the id is the comment's")
+                .takes::<crm_records::comments::CommentFields>()
+                .answers::<crm_records::comments::Comment>(200),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| shared::edit_comment(ctx, &$target, id, change, view).await,
+        )
+        .add(
+            Op::delete(comments, concat!("delete_", $word, "_comment"), view, "Delete a comment; the id is the comment's"),
+            async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete_comment(ctx, &$target, id, condition).await,
+        )
+        .add(
+            Op::get(files, concat!("list_", $word, "_attachments"), view, "The files of a record; the id is the record's")
+                .lists(crm_records::attachments::ATTACHMENTS)
+                .answers::<crm_records::list::Page<crm_records::attachments::Attachment>>(200),
+            async |ctx: Ctx, id: Pk, query: Query| shared::list_files(ctx, &$target, id, query).await,
+        )
+        .add(
+            Op::post(files, concat!("add_", $word, "_attachment"), view, "Add a file of up to 25 MiB; the id is the record's")
+                .takes_file()
+                .answers::<crm_records::attachments::Attachment>(201),
+            async |ctx: Ctx, id: Pk, form: actix_multipart::Multipart| shared::add_file(ctx, &$target, id, form).await,
+        )
+        .add(
+            Op::delete(files, concat!("delete_", $word, "_attachment"), view, "Delete a file; the id is the file's")
+                .unversioned(),
+            async |ctx: Ctx, id: Pk| -> Result<HttpResponse, Problem> { shared::delete_file(ctx, &$target, id).await },
+        )
+        .add(
+            Op::get(
+                concat!("/api/", $module, "/{id}/history/"),
+                concat!("list_", $word, "_history"),
+                view,
+                "Who changed what of a record, field by field",
+            )
+            .lists(crm_records::history::HISTORY)
+            .answers::<crm_records::list::Page<crm_records::history::Change>>(200),
+            async |ctx: Ctx, id: Pk, query: Query| shared::list_history(ctx, &$target, id, query).await,
+        );
+    }};
+}
+pub(super) use record_routes;
+
+pub(super) fn routes(r: &mut Routes) {
+    r.add(
+        Op::get(
+            "/api/attachments/{id}/download/",
+            "download_attachment",
+            Permit::Member,
+            "The bytes of a file, for whoever may look at the record it hangs on",
+        )
+        .answers_bytes("application/octet-stream"),
+        download,
+    );
+}
+
+type Listed<T> = Result<web::Json<Page<Shaped<T>>>, Problem>;
+
+pub(super) async fn list_comments(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Comment> {
+    Ok(web::Json(ctx.tenant(async |t| comments::list(t, target, id.0, &query.0).await).await?))
+}
+
+pub(super) async fn add_comment(
+    ctx: Ctx,
+    module: &str,
+    target: &Target,
+    id: Pk,
+    json: Json,
+) -> Result<HttpResponse, Problem> {
+    let comment = ctx
+        .tenant(async |t| {
+            target.check_view(t, id.0).await?;
+            comments::create(t, target, id.0, body::parse(json.0)?).await
+        })
+        .await?;
+    Ok(created(&format!("{module}/comment"), &comment.base, &comment))
+}
+
+pub(super) async fn edit_comment(
+    ctx: Ctx,
+    target: &Target,
+    id: Pk,
+    change: Change,
+    view: View,
+) -> Result<HttpResponse, Problem> {
+    let comment = ctx.tenant(async |t| comments::update(t, target, id.0, change.0).await).await?;
+    Ok(view.ok(&comment.base, &comment))
+}
+
+pub(super) async fn delete_comment(
+    ctx: Ctx,
+    target: &Target,
+    id: Pk,
+    condition: IfMatch,
+) -> Result<HttpResponse, Problem> {
+    ctx.tenant(async |t| comments::delete(t, target, id.0, &condition.0).await).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn list_files(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Attachment> {
+    Ok(web::Json(ctx.tenant(async |t| attachments::list(t, target, id.0, &query.0).await).await?))
+}
+
+/// The bytes go to the storage between two short transactions: nothing slow happens inside one.
+pub(super) async fn add_file(ctx: Ctx, target: &Target, id: Pk, form: Multipart) -> Result<HttpResponse, Problem> {
+    let org = ctx
+        .tenant(async |t| {
+            target.check_view(t, id.0).await?;
+            Ok(t.org())
+        })
+        .await?;
+    let storage = &ctx.state.storage;
+    let file = Uuid::now_v7();
+    let stored = upload(storage, org.0, file, form).await?;
+    let added = ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone()).await).await;
+    if added.is_err()
+        && let Err(error) = storage.delete(&crm_storage::Key::new(org.0, file)).await
+    {
+        tracing::warn!(%error, "a refused upload stays in the storage");
+    }
+    let attachment = added?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Location", format!("/api/attachments/{file}/download/")))
+        .json(attachment))
+}
+
+async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
+    let malformed = |why: String| Error::Refused(Code::MalformedRequest, why.into());
+    let part = form.next().await.ok_or_else(|| malformed("send a multipart form with one part named file".into()))?;
+    let part = part.map_err(|e| match e {
+        actix_multipart::MultipartError::ContentTypeMissing | actix_multipart::MultipartError::ContentTypeIncompatible => {
+            Error::Refused(Code::UnsupportedMediaType, "send the file as multipart/form-data".into())
+        }
+        other => malformed(format!("the form is malformed: {other}")),
+    })?;
+    if part.name() != Some("file") {
+        return Err(Error::field("file", FieldCode::Required, "the first part of the form must be named file"));
+    }
+    let name = part.content_disposition().and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
+    storage.put(org, id, &name, MAX_ATTACHMENT_BYTES, part).await.map_err(|e| match e {
+        crm_storage::Error::TooLarge { limit_bytes } => {
+            Error::Refused(Code::PayloadTooLarge, format!("a file may have {limit_bytes} bytes at most").into())
+        }
+        crm_storage::Error::Empty => Error::field("file", FieldCode::Required, "the file is empty"),
+        crm_storage::Error::TypeRefused => {
+            Error::Refused(Code::UnsupportedMediaType, "programs are not accepted as files".into())
+        }
+        crm_storage::Error::Upload(why) => malformed(format!("the upload broke off: {why}")),
+        other => Error::internal(other),
+    })
+}
+
+pub(super) async fn delete_file(ctx: Ctx, target: &Target, id: Pk) -> Result<HttpResponse, Problem> {
+    ctx.tenant(async |t| attachments::delete(t, target, id.0).await).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn list_history(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<HistoryEntry> {
+    Ok(web::Json(ctx.tenant(async |t| history::list(t, target, id.0, &query.0).await).await?))
+}
+
+async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
+    let attachment = ctx.tenant(async |t| attachments::find(t, TARGETS, id.0).await).await?;
+    let blob = ctx.state.storage.get(&attachment.key()).await.map_err(|e| match e {
+        crm_storage::Error::NotFound => Error::NotFound,
+        other => Error::internal(other),
+    })?;
+    // Never shown in the page: what somebody uploaded must not run in the name of this server.
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, attachment.content_type))
+        .insert_header((CONTENT_LENGTH, blob.size_bytes))
+        .insert_header((CONTENT_DISPOSITION, disposition(&attachment.file_name)))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
+        .no_chunking(blob.size_bytes)
+        .streaming(blob.bytes))
+}
+
+/// `attachment` with the name in both forms of RFC 6266.
+fn disposition(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' }).collect();
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b);
+    let encoded: String = name.bytes().map(|b| if token(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+}

@@ -1,0 +1,42 @@
+use crm_core::MemberId;
+use crm_records::Base;
+use crm_records::list::{Field, Kind, Resource};
+use serde::{Deserialize, Serialize};
+use validator::Validate;
+
+/// Teams as a list.
+pub const TEAMS: Resource = Resource {
+    kind: "team",
+    table: "teams",
+    fields: &[Field::new("name", Kind::Text).ordered().required(), Field::new("description", Kind::Text).required()],
+    searchable: false,
+    mutable: true,
+};
+
+/// What a client writes of a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TeamFields {
+    /// Unique in the organization, ignoring case.
+    #[validate(length(min = 1, max = 100), custom(function = "crm_core::rules::one_line"))]
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    #[validate(length(max = 10_000))]
+    pub description: String,
+    /// Its members.
+    #[serde(default)]
+    #[validate(length(max = 1000, message = "1000 members at most"))]
+    pub users: Vec<MemberId>,
+}
+
+/// A team.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct Team {
+    /// What every record begins with.
+    #[serde(flatten)]
+    pub base: Base,
+    /// What a client writes.
+    #[serde(flatten)]
+    pub fields: TeamFields,
+}

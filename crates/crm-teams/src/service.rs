@@ -1,0 +1,154 @@
+use crm_access::Require;
+use crm_core::{Error, MemberId, Result, TenantTx};
+use crm_records::list::{Page, Params, Shaped, SortValues};
+use crm_records::{
+    Base, Edit, LinkIds, LinkTable, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
+};
+use crm_schema::teams;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use uuid::Uuid;
+
+use crate::model::{TEAMS, Team, TeamFields};
+
+/// Who is on a team.
+const MEMBERS: LinkTable = LinkTable {
+    table: "team_members",
+    owner: "team_id",
+    linked: "membership_id",
+    target: "memberships",
+    usable: "state = 'active'",
+    field: "users",
+    what: "an active member",
+};
+
+/// The members of each team, as part of its row.
+const MEMBER_IDS: LinkIds = LinkIds::new("teams", MEMBERS.table, MEMBERS.owner, MEMBERS.linked);
+
+type Row = (Base, String, String, Vec<MemberId>);
+
+fn team((base, name, description, users): Row) -> Team {
+    Team { base, fields: TeamFields { name, description, users } }
+}
+
+/// Lists the teams.
+///
+/// # Errors
+/// `Forbidden` without `teams.view_team`; 400 for parameters.
+pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Team>>> {
+    let scope = t.require("teams.view_team")?;
+    let selection = TEAMS.select(params, t.caller(), scope)?;
+    let page = selection
+        .run(t, async |t, f| {
+            let rows: Vec<(Row, SortValues)> = teams::table
+                .filter(f.filter)
+                .order_by(f.order)
+                .limit(f.limit)
+                .offset(f.offset)
+                .select(((base_columns!(teams), teams::name, teams::description, MEMBER_IDS), selection.keys()))
+                .load(t.conn()?)
+                .await?;
+            Ok(rows.into_iter().map(|(row, keys)| (team(row), keys)).collect())
+        })
+        .await?;
+    selection.shape.page(t, page).await
+}
+
+/// One team.
+///
+/// # Errors
+/// `Forbidden` without `teams.view_team`; `NotFound`.
+pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Team> {
+    t.require("teams.view_team")?;
+    load(t, id).await
+}
+
+/// Makes a team.
+///
+/// # Errors
+/// `Forbidden` without `teams.add_team`; `Duplicate` for a name that is there; 422 for members that are not.
+pub async fn create(t: &mut TenantTx, fields: TeamFields) -> Result<Team> {
+    t.require("teams.add_team")?;
+    let fields = settled(fields);
+    let base = Base::new(t);
+    created(t, TEAMS.kind, &base, None).await?;
+    diesel::insert_into(teams::table)
+        .values((
+            base_values!(teams, base),
+            teams::name.eq(&fields.name),
+            teams::name_normalized.eq(fields.name.to_lowercase()),
+            teams::description.eq(&fields.description),
+        ))
+        .execute(t.conn()?)
+        .await
+        .map_err(taken)?;
+    MEMBERS.store::<MemberId>(t, base.id, &[], &fields.users).await?;
+    Ok(Team { base, fields })
+}
+
+/// Changes a team.
+///
+/// # Errors
+/// `Forbidden` without `teams.change_team`; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
+pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Team> {
+    t.require("teams.change_team")?;
+    let old = locked(t, id).await?;
+    let fields = settled(edit.fields(&old, &old.base, &[])?);
+    if fields == old.fields {
+        return Ok(old);
+    }
+    let new = Team { base: old.base.next(t), fields };
+    diesel::update(teams::table.filter(teams::org_id.eq(t.org()).and(teams::id.eq(id))))
+        .set((
+            base_changes!(teams, new.base),
+            teams::name.eq(&new.fields.name),
+            teams::name_normalized.eq(new.fields.name.to_lowercase()),
+            teams::description.eq(&new.fields.description),
+        ))
+        .execute(t.conn()?)
+        .await
+        .map_err(taken)?;
+    MEMBERS.store(t, id, &old.fields.users, &new.fields.users).await?;
+    updated(t, TEAMS.kind, &new.base, diff(&old, &new)?, None).await?;
+    Ok(new)
+}
+
+/// Deletes a team; records assigned to it lose the assignment.
+///
+/// # Errors
+/// `Forbidden` without `teams.delete_team`; `NotFound`; `Stale`.
+pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
+    t.require("teams.delete_team")?;
+    let old = locked(t, id).await?;
+    precondition.check(&old.base)?;
+    deleted(t, TEAMS.kind, id).await
+}
+
+fn settled(mut fields: TeamFields) -> TeamFields {
+    fields.name = fields.name.trim().to_owned();
+    fields.users.sort();
+    fields.users.dedup();
+    fields
+}
+
+async fn load(t: &mut TenantTx, id: Uuid) -> Result<Team> {
+    let row = teams::table
+        .filter(teams::org_id.eq(t.org()).and(teams::id.eq(id)))
+        .select((base_columns!(teams), teams::name, teams::description, MEMBER_IDS))
+        .first::<Row>(t.conn()?)
+        .await?;
+    Ok(team(row))
+}
+
+async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Team> {
+    let row = teams::table.filter(teams::org_id.eq(t.org()).and(teams::id.eq(id)));
+    row.select(teams::id).for_update().first::<Uuid>(t.conn()?).await?;
+    load(t, id).await
+}
+
+fn taken(error: diesel::result::Error) -> Error {
+    match Error::violated_unique(&error) {
+        Some("teams_org_id_name_normalized_key") => Error::taken("name", "there is a team of this name already"),
+        _ => error.into(),
+    }
+}
