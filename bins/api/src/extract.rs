@@ -8,7 +8,7 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NO
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use crm_core::body::{Object, nearest};
-use crm_core::{Caller, Code, Db, Error, FieldCode, PlatformTx, Result, TenantTx};
+use crm_core::{Code, Db, Error, FieldCode, PlatformTx, Result, TenantTx};
 use crm_identity::{AccessClaims, Client, Identity};
 use crm_records::list::{Params, Resource, Shape, Shaped};
 use crm_records::{Base, Edit, Precondition};
@@ -138,8 +138,8 @@ impl Ctx {
             .map(|(_, token)| token.trim())
             .ok_or(Error::Unauthenticated("sign in and send Authorization: Bearer <access token>".into()))?;
         let claims = state.identity.verify_access(token)?;
-        req.extensions_mut().insert(claims.clone());
-        if claims.org().is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
+        req.extensions_mut().insert(claims);
+        if claims.org.is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
             let message = "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
             return Err(Error::Refused(Code::NoOrganization, message.into()));
         }
@@ -185,11 +185,6 @@ impl Ctx {
             .await;
         Ok(done?)
     }
-}
-
-/// The caller, for a test or a log line.
-pub fn caller_of(t: &TenantTx) -> &Caller {
-    t.caller()
 }
 
 /// The id in a path: what is not a UUID is not there.

@@ -20,10 +20,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request: what the client gave, if it can stand in a log, or a new one.
-#[derive(Debug, Clone)]
-struct RequestId(String);
-
 /// Gives the request an id, answers refusals as problem documents, and writes one log line without personal data.
 ///
 /// # Errors
@@ -35,8 +31,8 @@ pub async fn observe(
     let started = Instant::now();
     let id = req.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
     let plain = |id: &&str| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    // What the client gave, if it can stand in a log.
     let id = id.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-    req.extensions_mut().insert(RequestId(id.clone()));
     let (request, method) = (req.request().clone(), req.method().clone());
     let upload = req.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"multipart/"));
     let response = if upload {
@@ -64,8 +60,8 @@ pub async fn observe(
         route,
         status,
         milliseconds = (seconds * 1e6).round() / 1e3,
-        org = claims.and_then(AccessClaims::org).map(|org| org.to_string()),
-        user = claims.map(|claims| claims.user().to_string()),
+        org = claims.and_then(|claims| claims.org).map(|org| org.to_string()),
+        user = claims.map(|claims| claims.user.to_string()),
     );
     drop(extensions);
     let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];

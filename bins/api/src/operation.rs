@@ -229,6 +229,12 @@ impl Op {
         self
     }
 
+    /// Answers 202 without a body: the work goes on after the answer.
+    pub const fn accepted(mut self) -> Self {
+        self.answer.0 = 202;
+        self
+    }
+
     /// May also refuse with these.
     pub fn refuses(mut self, statuses: &[u16]) -> Self {
         self.refusals.extend_from_slice(statuses);

@@ -14,8 +14,15 @@ use crate::{middleware, openapi, routes};
 pub fn app(
     state: State,
     origins: &[String],
-) -> App<impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<impl MessageBody>, Error = actix_web::Error, InitError = ()>>
-{
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody + use<>>,
+        Error = actix_web::Error,
+        InitError = (),
+    > + use<>,
+> {
     App::new()
         .app_data(web::Data::new(state))
         .configure(|config| routes::all().configure(config))

@@ -341,10 +341,8 @@ impl Reader<'_> {
     }
 
     fn database(&mut self) -> Option<DatabaseSettings> {
-        let schemes = ["postgresql://", "postgres://"];
-        let url = self.url("DATABASE_URL", &schemes, "postgresql://crm_app:password@localhost:5432/crm");
-        let owner_url =
-            self.url("DATABASE_OWNER_URL", &schemes, "postgresql://crm_owner:password@localhost:5432/crm");
+        let url = self.database_url("DATABASE_URL", "crm_app");
+        let owner_url = self.database_url("DATABASE_OWNER_URL", "crm_owner");
         let parts: Vec<_> = ["DBNAME", "DBUSER", "DBPASSWORD", "DBHOST", "DBPORT"]
             .into_iter()
             .filter(|name| self.set(name).is_some())
@@ -367,6 +365,16 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn database_url(&mut self, name: &str, role: &str) -> Option<Secret> {
+        let example = format!("postgresql://{role}:password@localhost:5432/crm");
+        let url = self.url(name, &["postgresql://", "postgres://"], &example)?;
+        if place_in(url.expose()).is_none() {
+            self.problem(format!("{name} can't be taken apart: it must look like {example}, with % codes for / ? # @ in its words"));
+            return None;
+        }
+        Some(url)
     }
 
     fn url_of_parts(&self, port: u16) -> Secret {
@@ -531,6 +539,23 @@ fn mailbox(text: &str) -> Option<String> {
         None => text,
     };
     address(inner).filter(|_| !text.contains(char::is_control)).map(|_| text.to_owned())
+}
+
+/// The host with its port, and the database, in the URL of a PostgreSQL server. None if that is not certain: what is taken
+/// for the host is shown, and must be no part of a password.
+pub(crate) fn place_in(url: &str) -> Option<(&str, &str)> {
+    let (_, rest) = url.split_once("://")?;
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let hosts = authority.split_once('@').map_or(authority, |(_, hosts)| hosts);
+    let has_number = |host: &str| match host.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok(),
+        _ => true,
+    };
+    let certain =
+        !hosts.contains(['@', '#']) && !name.contains(['@', '/', '#']) && hosts.split(',').all(has_number);
+    let is_query = query.split('&').all(|pair| pair.is_empty() || pair.contains('='));
+    (certain && is_query).then_some((hosts, name))
 }
 
 fn percent_encoded(text: &str) -> String {

@@ -35,7 +35,8 @@ impl OrgSummary {
 
     /// The organization if it is active.
     pub(crate) async fn find(tx: &mut impl Tx, id: OrgId) -> Result<Option<Self>> {
-        let found = organizations::table.filter(organizations::id.eq(id).and(organizations::is_active.eq(true)));
+        let found =
+            organizations::table.filter(organizations::id.eq(id).and(organizations::is_active.eq(true)));
         Ok(found.select(Self::as_select()).first(tx.conn()?).await.optional()?)
     }
 }

@@ -35,7 +35,12 @@ pub(crate) struct Proof {
 }
 
 /// Makes a token for a link. Earlier ones stay usable, so that asking again burns nobody's link.
-pub(crate) async fn issue(tx: &mut impl Tx, purpose: Purpose, user: UserId, email_normalized: &str) -> Result<String> {
+pub(crate) async fn issue(
+    tx: &mut impl Tx,
+    purpose: Purpose,
+    user: UserId,
+    email_normalized: &str,
+) -> Result<String> {
     let token = secret::token();
     let now = tx.now();
     diesel::insert_into(row::table)

@@ -27,7 +27,9 @@ impl Client {
     }
 
     pub(crate) fn user_agent_text(&self) -> Option<String> {
-        self.user_agent.as_ref().map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_MAX).collect())
+        self.user_agent
+            .as_ref()
+            .map(|text| text.chars().filter(|c| !c.is_control()).take(USER_AGENT_MAX).collect())
     }
 }
 

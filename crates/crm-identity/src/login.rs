@@ -1,15 +1,12 @@
 use crm_core::rules::normalize_email;
 use crm_core::{Code, Error, OrgId, PlatformTx, Result, Tx};
-use crm_schema::users;
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use serde::Deserialize;
 use validator::Validate;
 
 use crate::events::{Client, Event, EventKind};
 use crate::sessions::SignedIn;
 use crate::throttle::{self, Key};
-use crate::users::{Account, platform_admin};
+use crate::users::{Account, platform_admin, signed_in_now};
 use crate::{Identity, TokenKind, password, secret};
 
 /// A refusal that was written down: the transaction commits although the answer is no.
@@ -46,9 +43,13 @@ impl Identity {
         let account = self.db.platform(async |p| admit(p, client, &email).await).await??;
         let stored = account.as_ref().and_then(|a| a.password_hash.clone());
         let right = password::verify(input.password, stored).await?;
-        let Some(Account { user, .. }) = account.as_ref().filter(|account| right && account.user.is_active) else {
+        let Some(Account { user, .. }) = account.as_ref().filter(|account| right && account.user.is_active)
+        else {
             self.db.platform(async |p| refuse(p, client, &email, account.as_ref()).await).await?;
-            return Err(Error::Refused(Code::InvalidCredentials, "the e-mail address or the password is wrong".into()));
+            return Err(Error::Refused(
+                Code::InvalidCredentials,
+                "the e-mail address or the password is wrong".into(),
+            ));
         };
         let belongings = self.belongings(user.id).await?;
         let current = match input.org_id {
@@ -67,11 +68,7 @@ impl Identity {
                 let kind = kind_of(p, user.id).await?;
                 let org = current.as_ref().map(|org| org.id);
                 let tokens = self.open_session(p, client, user.id, org, kind).await?;
-                let user = diesel::update(users::table.find(user.id))
-                    .set(users::last_login_at.eq(p.now()))
-                    .returning(crate::User::as_returning())
-                    .get_result(p.conn()?)
-                    .await?;
+                let user = signed_in_now(p, user.id).await?;
                 Event::done(EventKind::LoginSuccess).user(user.id).org(org).record(p, client).await?;
                 Ok(SignedIn::new(tokens, user, current, &belongings))
             })
@@ -111,16 +108,25 @@ pub(crate) async fn forgive(tx: &mut impl Tx, client: &Client, email: &str) -> R
 
 async fn refuse(p: &mut PlatformTx, client: &Client, email: &str, account: Option<&Account>) -> Result<()> {
     let event = match account {
-        None => Event::refused(EventKind::LoginFailure, "unknown_account").detail("account", secret::digest(email)),
+        None => Event::refused(EventKind::LoginFailure, "unknown_account")
+            .detail("account", secret::digest(email)),
         Some(Account { user, .. }) if user.is_active => {
             Event::refused(EventKind::LoginFailure, "wrong_password").user(user.id)
         }
-        Some(Account { user, .. }) => Event::refused(EventKind::LoginFailure, "account_shut_out").user(user.id),
+        Some(Account { user, .. }) => {
+            Event::refused(EventKind::LoginFailure, "account_shut_out").user(user.id)
+        }
     };
     event.record(p, client).await
 }
 
-async fn deny(p: &mut PlatformTx, client: &Client, email: &str, user: crm_core::UserId, org: OrgId) -> Result<()> {
+async fn deny(
+    p: &mut PlatformTx,
+    client: &Client,
+    email: &str,
+    user: crm_core::UserId,
+    org: OrgId,
+) -> Result<()> {
     forgive(p, client, email).await?;
     Event::refused(EventKind::PermissionDenied, "not_a_member").user(user).org(org).record(p, client).await
 }

@@ -35,7 +35,10 @@ pub(crate) async fn verify(password: String, hash: Option<String>) -> Result<boo
 }
 
 fn hashed(password: &str) -> Result<String> {
-    Ok(Argon2::default().hash_password(password.as_bytes()).map_err(|e| Error::internal(e.to_string()))?.to_string())
+    Ok(Argon2::default()
+        .hash_password(password.as_bytes())
+        .map_err(|e| Error::internal(e.to_string()))?
+        .to_string())
 }
 
 async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {

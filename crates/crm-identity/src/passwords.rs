@@ -15,7 +15,7 @@ use crate::login::{Settled, count_guess, forgive, guesses};
 use crate::registration::trimmed;
 use crate::sessions::{self, EndedBecause};
 use crate::throttle::{self, Key};
-use crate::users::{Account, User};
+use crate::users::{Account, User, lock};
 use crate::viewer::signed_in;
 use crate::{AccessClaims, Identity, enqueue_mail, password};
 
@@ -71,24 +71,30 @@ impl Identity {
     ///
     /// # Errors
     /// `ValidationFailed` on `old_password` when it is wrong, which counts as a failed sign-in; `TooMany`; as [`signed_in`].
-    pub async fn change_password(&self, client: &Client, claims: &AccessClaims, input: ChangePassword) -> Result<()> {
-        let account = self.db.platform(async |p| admit(p, client, claims).await).await??;
-        let old_hash = account.password_hash;
+    pub async fn change_password(
+        &self,
+        client: &Client,
+        claims: &AccessClaims,
+        input: ChangePassword,
+    ) -> Result<()> {
+        let Account { email_normalized, password_hash: old_hash, .. } =
+            self.db.platform(async |p| admit(p, client, claims).await).await??;
         if !password::verify(input.old_password, old_hash.clone()).await? {
             let wrong = Event::refused(EventKind::PasswordChanged, "wrong_password").user(claims.user);
             self.db.platform(async |p| wrong.record(p, client).await).await?;
-            return Err(Error::field("old_password", FieldCode::InvalidValue, "is not the current password"));
+            return Err(wrong_password());
         }
         let new_hash = password::hash(input.new_password).await?;
         self.db
             .platform(async |p| {
+                lock(p, claims.user).await?;
                 // Somebody who changed it meanwhile wins: what was verified is no longer the password.
-                let same = users::id.eq(claims.user).and(users::password_hash.is_not_distinct_from(old_hash));
-                let changed = store(p, users::table.filter(same), &new_hash).await?;
-                let user = changed.ok_or_else(|| {
-                    Error::field("old_password", FieldCode::InvalidValue, "is not the current password any more")
-                })?;
-                forgive(p, client, &account.email_normalized).await?;
+                if Account::by_id(p, claims.user).await?.password_hash != old_hash {
+                    return Err(wrong_password());
+                }
+                let user =
+                    store(p, claims.user, &email_normalized, &new_hash).await?.ok_or_else(wrong_password)?;
+                forgive(p, client, &email_normalized).await?;
                 let kind = EventKind::PasswordChanged;
                 after(p, client, &user, kind, Some(claims.session), EndedBecause::PasswordChanged).await
             })
@@ -116,8 +122,7 @@ impl Identity {
             .platform(async |p| {
                 let Proof { user_id, email_normalized } =
                     email_tokens::consume(p, Purpose::ResetPassword, &input.token).await?;
-                let same = users::id.eq(user_id).and(users::email_normalized.eq(&email_normalized));
-                let user = store(p, users::table.filter(same.and(users::is_active.eq(true))), &new_hash).await?;
+                let user = store(p, user_id, &email_normalized, &new_hash).await?;
                 let user = user.ok_or_else(email_tokens::unusable)?;
                 email_tokens::void(p, Purpose::ResetPassword, user.id).await?;
                 throttle::forget(p, &guesses(&email_normalized)).await?;
@@ -142,13 +147,16 @@ impl Identity {
                 let Some(Account { user, .. }) = account.filter(|account| account.user.is_active) else {
                     return Ok(());
                 };
-                let token = email_tokens::issue(p, Purpose::ResetPassword, user.id, &email_normalized).await?;
+                let token =
+                    email_tokens::issue(p, Purpose::ResetPassword, user.id, &email_normalized).await?;
                 let data = json!({
                     "name": user.name,
                     "link": self.settings.link("reset-password", &token),
                     "valid_minutes": Purpose::ResetPassword.ttl().num_minutes(),
                 });
-                enqueue_mail(p, &Message::new(user.email, Template::PasswordReset, data)).await.map_err(Failure::from)
+                enqueue_mail(p, &Message::new(user.email, Template::PasswordReset, data))
+                    .await
+                    .map_err(Failure::from)
             })
             .await
     }
@@ -161,6 +169,10 @@ async fn admit(p: &mut PlatformTx, client: &Client, claims: &AccessClaims) -> Se
         return Ok(Err(Error::TooMany { seconds }));
     }
     Account::by_id(p, user.id).await.map(Ok)
+}
+
+fn wrong_password() -> Error {
+    Error::field("old_password", FieldCode::InvalidValue, "is not the current password")
 }
 
 async fn request_reset(p: &mut PlatformTx, client: &Client, email_normalized: String) -> Settled<()> {
@@ -176,14 +188,20 @@ async fn request_reset(p: &mut PlatformTx, client: &Client, email_normalized: St
     Ok(Ok(()))
 }
 
-type Users<P> = diesel::dsl::Filter<users::table, P>;
-
-async fn store<P>(tx: &mut impl Tx, account: Users<P>, password_hash: &str) -> Result<Option<User>>
-where
-    users::table: diesel::query_dsl::methods::FilterDsl<P>,
-{
-    let _ = (tx, account, password_hash);
-    unreachable!()
+async fn store(
+    tx: &mut impl Tx,
+    id: UserId,
+    email_normalized: &str,
+    password_hash: &str,
+) -> Result<Option<User>> {
+    let same =
+        users::id.eq(id).and(users::email_normalized.eq(email_normalized)).and(users::is_active.eq(true));
+    let changed = diesel::update(users::table.filter(same))
+        .set((users::password_hash.eq(password_hash), users::updated_at.eq(tx.now())))
+        .returning(User::as_returning())
+        .get_result(tx.conn()?)
+        .await;
+    Ok(changed.optional()?)
 }
 
 /// What every new password entails.
@@ -197,7 +215,7 @@ async fn after(
 ) -> Result<()> {
     let ended = sessions::end_all(tx, user.id, except, because).await?;
     Event::done(kind).user(user.id).record(tx, client).await?;
-    Event::done(EventKind::SessionsEnded).user(user.id).detail("sessions", ended).record(tx, client).await?;
+    Event::done(EventKind::SessionsEnded).user(user.id).detail("count", ended).record(tx, client).await?;
     let at = tx.now().format("%Y-%m-%d %H:%M UTC").to_string();
     let data = json!({"name": user.name, "at": at});
     enqueue_mail(tx, &Message::new(&user.email, Template::PasswordChanged, data)).await

@@ -95,7 +95,8 @@ impl Identity {
     }
 
     async fn mail_verification(&self, tx: &mut impl Tx, user: &User) -> Result<()> {
-        let token = email_tokens::issue(tx, Purpose::VerifyEmail, user.id, &normalize_email(&user.email)).await?;
+        let token =
+            email_tokens::issue(tx, Purpose::VerifyEmail, user.id, &normalize_email(&user.email)).await?;
         let data = json!({
             "name": user.name,
             "link": self.settings.link("verify-email", &token),
@@ -114,7 +115,8 @@ impl Identity {
             .platform(async |p| {
                 let proof = email_tokens::consume(p, Purpose::VerifyEmail, &input.token).await?;
                 lock(p, proof.user_id).await?;
-                let same = users::id.eq(proof.user_id).and(users::email_normalized.eq(&proof.email_normalized));
+                let same =
+                    users::id.eq(proof.user_id).and(users::email_normalized.eq(&proof.email_normalized));
                 let now = p.now();
                 let user = diesel::update(users::table.filter(same))
                     .set((users::email_verified_at.eq(now), users::updated_at.eq(now)))
@@ -124,7 +126,9 @@ impl Identity {
                     .optional()?
                     .ok_or_else(email_tokens::unusable)?;
                 Event::done(EventKind::EmailVerified).user(user.id).record(p, client).await?;
-                if self.settings.is_platform_address(&proof.email_normalized) && !is_member_anywhere(p, user.id).await? {
+                if self.settings.is_platform_address(&proof.email_normalized)
+                    && !is_member_anywhere(p, user.id).await?
+                {
                     platform::grant(p, client, user.id, true, "domain").await?;
                 }
                 Ok(user)

@@ -102,7 +102,9 @@ impl Identity {
         }
         if !belongs {
             about(Event::refused(EventKind::PermissionDenied, "not_a_member")).record(p, client).await?;
-            return Ok(Err(Error::Forbidden("you are no longer an active member of this organization".into())));
+            return Ok(Err(Error::Forbidden(
+                "you are no longer an active member of this organization".into(),
+            )));
         }
         diesel::update(refresh_tokens::table.filter(token))
             .set(refresh_tokens::spent_at.eq(p.now()))
@@ -139,7 +141,12 @@ impl Identity {
     ///
     /// # Errors
     /// `Forbidden` unless the person is an active member there, which a platform administrator never is.
-    pub async fn switch_org(&self, client: &Client, claims: &AccessClaims, input: SwitchOrg) -> Result<Switched> {
+    pub async fn switch_org(
+        &self,
+        client: &Client,
+        claims: &AccessClaims,
+        input: SwitchOrg,
+    ) -> Result<Switched> {
         let signed_in = self.signed_in(claims).await?;
         let user = signed_in.user.id;
         let event = |event: Event| {

@@ -58,7 +58,12 @@ pub struct SignedIn {
 
 impl SignedIn {
     pub(crate) fn new(tokens: TokenPair, user: User, current: Option<OrgSummary>, all: &[Belonging]) -> Self {
-        Self { tokens, user, current_org: current, organizations: all.iter().map(Belonging::listed).collect() }
+        Self {
+            tokens,
+            user,
+            current_org: current,
+            organizations: all.iter().map(Belonging::listed).collect(),
+        }
     }
 }
 

@@ -52,7 +52,9 @@ impl IdentitySettings {
     /// Whether the address is in one of the platform administrators' domains; a subdomain is another domain.
     pub(crate) fn is_platform_address(&self, email_normalized: &str) -> bool {
         let domain = email_normalized.rsplit_once('@').map_or("", |(_, domain)| domain);
-        self.platform_admin_domains.iter().any(|listed| listed.trim().eq_ignore_ascii_case(domain) && !domain.is_empty())
+        self.platform_admin_domains
+            .iter()
+            .any(|listed| listed.trim().eq_ignore_ascii_case(domain) && !domain.is_empty())
     }
 }
 

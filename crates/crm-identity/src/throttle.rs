@@ -8,6 +8,8 @@ use crm_core::{PlatformTx, Result, Tx};
 use crm_schema::throttles::dsl as row;
 use diesel::dsl::case_when;
 use diesel::prelude::*;
+use diesel::query_dsl::methods;
+use diesel::sql_types::Integer;
 use diesel_async::RunQueryDsl;
 
 use crate::secret;
@@ -69,15 +71,17 @@ impl Key {
 /// Counts an attempt, or answers for how many seconds none is accepted.
 pub(crate) async fn count(p: &mut PlatformTx, key: &Key, limit: Limit) -> Result<Option<u64>> {
     let now = p.now();
-    let counted: Option<i32> = diesel::insert_into(row::throttles)
+    let stale = row::updated_at.lt(now - FORGET_AFTER);
+    let upsert = diesel::insert_into(row::throttles)
         .values((row::key.eq(&key.0), row::failures.eq(1), row::updated_at.eq(now)))
         .on_conflict(row::key)
         .do_update()
         .set((
-            row::failures.eq(case_when(row::updated_at.lt(now - FORGET_AFTER), 1).otherwise(row::failures + 1)),
+            row::failures.eq(case_when(stale, 1.into_sql::<Integer>()).otherwise(row::failures + 1)),
             row::updated_at.eq(now),
-        ))
-        .filter(row::blocked_until.is_null().or(row::blocked_until.le(now)))
+        ));
+    let open = row::blocked_until.is_null().or(row::blocked_until.le(now));
+    let counted: Option<i32> = methods::FilterDsl::filter(upsert, open)
         .returning(row::failures)
         .get_result(p.conn()?)
         .await
@@ -102,7 +106,10 @@ pub(crate) async fn forget(tx: &mut impl Tx, key: &Key) -> Result<()> {
 /// Takes one attempt back: it was right, which says nothing about the others from the same address.
 pub(crate) async fn take_back(tx: &mut impl Tx, key: &Key) -> Result<()> {
     diesel::update(row::throttles.find(&key.0).filter(row::failures.gt(0)))
-        .set((row::failures.eq(row::failures - 1), row::blocked_until.eq(None::<chrono::DateTime<chrono::Utc>>)))
+        .set((
+            row::failures.eq(row::failures - 1),
+            row::blocked_until.eq(None::<chrono::DateTime<chrono::Utc>>),
+        ))
         .execute(tx.conn()?)
         .await?;
     Ok(())
@@ -111,7 +118,9 @@ pub(crate) async fn take_back(tx: &mut impl Tx, key: &Key) -> Result<()> {
 /// Removes counts that would start anew anyway.
 pub(crate) async fn sweep(p: &mut PlatformTx) -> Result<usize> {
     let old = p.now() - FORGET_AFTER;
-    let stale = row::throttles.filter(row::updated_at.lt(old)).filter(row::blocked_until.is_null().or(row::blocked_until.lt(old)));
+    let stale = row::throttles
+        .filter(row::updated_at.lt(old))
+        .filter(row::blocked_until.is_null().or(row::blocked_until.lt(old)));
     Ok(diesel::delete(stale).execute(p.conn()?).await?)
 }
 

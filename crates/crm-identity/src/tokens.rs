@@ -81,9 +81,10 @@ impl AccessClaims {
             (Some(org), TokenKind::Member) => {
                 Ok(MemberClaims { user: self.user, session: self.session, org, at: self.at })
             }
-            (_, TokenKind::Platform) => {
-                Err(Error::Refused(Code::NoOrganization, "a platform administrator has no part in any organization".into()))
-            }
+            (_, TokenKind::Platform) => Err(Error::Refused(
+                Code::NoOrganization,
+                "a platform administrator has no part in any organization".into(),
+            )),
             _ => Err(Error::Refused(Code::NoOrganization, "choose an organization first".into())),
         }
     }
@@ -168,7 +169,14 @@ impl Tokens {
         self.write(Use::Refresh, bearer, jti, now, self.refresh_ttl)
     }
 
-    fn write(&self, typ: Use, bearer: &Bearer, jti: Uuid, now: DateTime<Utc>, ttl: TimeDelta) -> Result<String> {
+    fn write(
+        &self,
+        typ: Use,
+        bearer: &Bearer,
+        jti: Uuid,
+        now: DateTime<Utc>,
+        ttl: TimeDelta,
+    ) -> Result<String> {
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: AUDIENCE.to_owned(),

@@ -49,7 +49,8 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) async fn by_email(tx: &mut impl Tx, email_normalized: &str) -> Result<Option<Self>> {
-        let found = users::table.filter(users::email_normalized.eq(email_normalized)).select(Self::as_select());
+        let found =
+            users::table.filter(users::email_normalized.eq(email_normalized)).select(Self::as_select());
         Ok(found.first(tx.conn()?).await.optional()?)
     }
 
@@ -106,6 +107,26 @@ pub(crate) async fn lock(tx: &mut impl Tx, id: UserId) -> Result<()> {
     Ok(())
 }
 
+/// Notes that the person reads mail to the address.
+pub(crate) async fn verified(tx: &mut impl Tx, id: UserId) -> Result<User> {
+    let now = tx.now();
+    let unproven = users::table.filter(users::id.eq(id).and(users::email_verified_at.is_null()));
+    diesel::update(unproven)
+        .set((users::email_verified_at.eq(now), users::updated_at.eq(now)))
+        .execute(tx.conn()?)
+        .await?;
+    Ok(users::table.find(id).select(User::as_select()).first(tx.conn()?).await?)
+}
+
+/// Notes that the person signed in.
+pub(crate) async fn signed_in_now(tx: &mut impl Tx, id: UserId) -> Result<User> {
+    Ok(diesel::update(users::table.find(id))
+        .set(users::last_login_at.eq(tx.now()))
+        .returning(User::as_returning())
+        .get_result(tx.conn()?)
+        .await?)
+}
+
 /// The account's rank on the platform, if it has one.
 pub(crate) async fn platform_admin(tx: &mut impl Tx, id: UserId) -> Result<Option<PlatformAdmin>> {
     let found = platform_admins::table.find(id).select(PlatformAdmin::as_select());
@@ -114,5 +135,7 @@ pub(crate) async fn platform_admin(tx: &mut impl Tx, id: UserId) -> Result<Optio
 
 /// Whether the account is in any organization.
 pub(crate) async fn is_member_anywhere(tx: &mut impl Tx, id: UserId) -> Result<bool> {
-    Ok(diesel::select(exists(user_orgs::table.filter(user_orgs::user_id.eq(id)))).get_result(tx.conn()?).await?)
+    Ok(diesel::select(exists(user_orgs::table.filter(user_orgs::user_id.eq(id))))
+        .get_result(tx.conn()?)
+        .await?)
 }

@@ -86,7 +86,12 @@ impl Identity {
         let SignedInUser { user, platform_admin, org, .. } = self.signed_in(claims).await?;
         let belongings = self.belongings(user.id).await?;
         let current_org = belongings.iter().map(|b| &b.org).find(|o| Some(o.id) == org).cloned();
-        Ok(Me { user, platform_admin, current_org, organizations: belongings.iter().map(|b| b.listed()).collect() })
+        Ok(Me {
+            user,
+            platform_admin,
+            current_org,
+            organizations: belongings.iter().map(|b| b.listed()).collect(),
+        })
     }
 
     /// The person's active memberships in active organizations, the latest joined first.

@@ -20,8 +20,8 @@ pub(crate) struct Slot {
 pub(crate) fn take() -> Slot {
     let target = target_dir();
     let mut hasher = DefaultHasher::new();
-    target.hash(&mut hasher);
-    // The user that runs the server may not get into the build folder, under root's home for instance.
+    (&target, std::env::home_dir()).hash(&mut hasher);
+    // Not every user may write to the build folder, and the one that runs the server may not even get there.
     let elsewhere = std::env::temp_dir().join(format!("crm-test-{:016x}", hasher.finish()));
     take_in(&target.join("crm-test"))
         .or_else(|_| take_in(&elsewhere))

@@ -292,6 +292,32 @@ fn a_database_url_is_taken_as_it_is() {
 }
 
 #[test]
+fn no_part_of_a_password_is_taken_for_the_host() {
+    for (url, place) in [
+        ("postgresql://crm_app:secret@db.example.com/crm", Some(("db.example.com", "crm"))),
+        (
+            "postgres://crm_app@db:5432,[::1]:5433/crm?sslmode=require&a=b",
+            Some(("db:5432,[::1]:5433", "crm")),
+        ),
+        ("postgresql://[::1]/crm", Some(("[::1]", "crm"))),
+        ("postgresql:///crm?host=/run/postgresql", Some(("", "crm"))),
+        ("postgresql://localhost", Some(("localhost", ""))),
+        ("postgresql://crm_app:sec/ret@db/crm", None),
+        ("postgresql://crm_app:sec?ret@db/crm", None),
+        ("postgresql://crm_app:sec#ret@db/crm", Some(("db", "crm"))),
+        ("postgresql://crm_app:sec@ret@db/crm", None),
+        ("postgresql://crm_app:sec", None),
+    ] {
+        assert_eq!(place_in(url), place, "{url}");
+    }
+    let refused = refusal(&[("DATABASE_URL", "postgresql://crm_app:hunter/2@db/crm")]);
+    assert!(
+        refused.starts_with("DATABASE_URL can't be taken apart") && !refused.contains("hunter"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_database_may_be_named_by_its_parts() {
     for (set, url) in [
         (&[("DBNAME", "sales")][..], "postgresql://crm_app@localhost:5432/sales"),

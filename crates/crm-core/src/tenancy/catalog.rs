@@ -128,6 +128,17 @@ impl Column {
     }
 }
 
+impl Check {
+    pub(super) fn is_on(&self, column: &Column) -> bool {
+        self.columns.contains(&column.name)
+    }
+
+    /// Whether it is about several columns at once.
+    pub(super) fn is_joint(&self) -> bool {
+        self.columns.len() > 1
+    }
+}
+
 impl Index {
     pub(super) fn leads_with_org(&self) -> bool {
         self.columns.first().is_some_and(|column| column.as_deref() == Some(ORG))

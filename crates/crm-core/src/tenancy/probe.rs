@@ -9,7 +9,9 @@ use super::catalog::{self, ForeignKey, Relation, literal, quoted};
 use crate::{Error, Result};
 use sample::{Row, Sample, insert};
 
+mod order;
 mod sample;
+mod values;
 
 crate::text_enum!(
     /// What is tried on a table: as one organization on another's row, or without any organization.
@@ -64,7 +66,7 @@ pub async fn probe(conn: &mut AsyncPgConnection) -> Result<Vec<Finding>> {
 }
 
 async fn probe_all(conn: &mut AsyncPgConnection, relations: &[Relation]) -> Result<Vec<Finding>> {
-    let tables = sample::parents_first(relations);
+    let tables = order::parents_first(relations);
     let [mut ours, mut theirs] = [Sample::new(), Sample::new()];
     for table in &tables {
         theirs.add(conn, table).await?;

@@ -1,12 +1,13 @@
 //! One row of every tenant table for a throw-away organization, made from nothing but the catalog.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::values::invented;
 use crate::tenancy::ORG;
 use crate::tenancy::catalog::{Check, Column, ForeignKey, Relation, literal, quoted, rows};
 use crate::{Error, Result};
@@ -62,79 +63,79 @@ impl Sample {
         Ok(())
     }
 
-    /// A row that `table` should take, with `fixed` values, not stored: PostgreSQL itself looks among the candidates of every
-    /// column for a combination that satisfies the CHECK constraints.
+    /// A row that `table` should take, with `fixed` values, not stored: PostgreSQL itself looks among the values that every
+    /// column may have for a combination that satisfies the CHECK constraints.
     pub(super) async fn draft(
         &self,
         conn: &mut AsyncPgConnection,
         table: &Relation,
         fixed: &Row,
     ) -> Result<Result<Row, String>> {
-        let (joint, single): (Vec<&Check>, Vec<&Check>) =
-            table.checks.iter().partition(|check| check.columns.len() > 1);
-        let on = |checks: &[&Check], column: &Column| {
-            checks.iter().any(|check| check.columns.contains(&column.name))
+        let has_a_say = |column: &Column| joint(table).any(|check| check.is_on(column));
+        let is_named = |column: &Column| {
+            column.is_writable()
+                && (column.is_required() || has_a_say(column) || fixed.contains_key(&column.name))
         };
-        let mut sources = Vec::new();
-        for column in &table.columns {
-            let in_joint = on(&joint, column);
-            if !column.is_writable()
-                || !(column.is_required() || in_joint || fixed.contains_key(&column.name))
-            {
-                continue;
+        let columns = table.columns.iter().filter(|column| is_named(column));
+        let sources: Result<Vec<_>, String> =
+            columns.map(|column| self.source(table, column, fixed)).collect();
+        match sources {
+            Ok(sources) => {
+                let (sources, rules) = (sources.join(", "), all_hold(joint(table)));
+                let search = format!("SELECT * FROM {sources} WHERE {rules} LIMIT 1");
+                first_row(conn, &format!("SELECT to_json(d) AS row FROM ({search}) d")).await
             }
-            let values = match self.candidates(table, column, fixed) {
-                Ok(values) => values,
-                Err(reason) => return Ok(Err(reason)),
-            };
-            let own = single.iter().filter(|check| check.columns.contains(&column.name)).copied();
-            // One is enough where no other column has a say in it.
-            let limit = if in_joint { "ALL" } else { "1" };
-            sources.push(format!(
-                "(SELECT * FROM ({values}) c WHERE {} LIMIT {limit}) c{}",
-                all_hold(own),
-                sources.len()
-            ));
+            Err(reason) => Ok(Err(reason)),
         }
-        let sources = sources.join(", ");
-        let rule = all_hold(joint.into_iter());
-        let search =
-            format!("SELECT to_json(d) AS row FROM (SELECT * FROM {sources} WHERE {rule} LIMIT 1) d");
-        first_row(conn, &search).await
     }
 
-    /// A query of the values that `column` may have, most welcome first.
-    fn candidates(&self, table: &Relation, column: &Column, fixed: &Row) -> Result<String, String> {
-        let Column { name, sql_type, .. } = column;
-        let is_org = name == ORG || (table.name == ORGANIZATIONS && name == "id");
-        let keys = table.foreign_keys.iter().filter(|key| key.columns.iter().any(|(here, _)| here == name));
-        let mut values = Vec::new();
+    /// A subquery of the values that `column` may have as far as its own CHECK constraints go.
+    fn source(&self, table: &Relation, column: &Column, fixed: &Row) -> Result<String, String> {
+        let (name, sql_type) = (quoted(&column.name), &column.sql_type);
+        let values = match &column.default {
+            Some(default) if !fixed.contains_key(&column.name) => {
+                format!("SELECT ({default})::{sql_type} AS {name}")
+            }
+            _ => {
+                let values = Value::from(self.values(table, column, fixed)?).to_string();
+                format!(
+                    "SELECT v::{sql_type} AS {name} FROM json_array_elements_text({}) v",
+                    literal(&values)
+                )
+            }
+        };
+        let rules = all_hold(table.checks.iter().filter(|check| !check.is_joint() && check.is_on(column)));
+        // One is enough where no other column has a say in it.
+        let limit = if joint(table).any(|check| check.is_on(column)) { "ALL" } else { "1" };
+        Ok(format!("(SELECT * FROM ({values}) {name} WHERE {rules} LIMIT {limit}) {name}"))
+    }
+
+    /// The values that `column` may have, most welcome first.
+    fn values(&self, table: &Relation, column: &Column, fixed: &Row) -> Result<Vec<Value>, String> {
+        let name = &column.name;
         if let Some(value) = fixed.get(name) {
-            values.push(value.clone());
-        } else if is_org {
-            values.push(json!(self.org));
-        } else {
-            if !column.not_null {
-                values.push(Value::Null);
-            }
-            let mut refers = false;
-            for key in keys {
-                refers = true;
-                match self.reference(key) {
-                    Ok(reference) => values.extend(reference.get(name).cloned()),
-                    Err(_) if !column.not_null => {}
-                    Err(reason) => return Err(reason),
-                }
-            }
-            if let (false, Some(default)) = (refers, &column.default) {
-                return Ok(format!("SELECT ({default})::{sql_type} AS {}", quoted(name)));
-            }
-            if !refers {
-                values.extend(invented(column, &table.checks).into_iter().map(Value::from));
+            return Ok(vec![value.clone()]);
+        }
+        if name == ORG || (table.name == ORGANIZATIONS && name == "id") {
+            return Ok(vec![json!(self.org)]);
+        }
+        let mut values = if column.not_null { Vec::new() } else { vec![Value::Null] };
+        let mut keys = table
+            .foreign_keys
+            .iter()
+            .filter(|key| key.columns.iter().any(|(here, _)| here == name))
+            .peekable();
+        if keys.peek().is_none() {
+            values.extend(invented(column, &table.checks).into_iter().map(Value::from));
+        }
+        for key in keys {
+            match self.reference(key) {
+                Ok(reference) => values.extend(reference.get(name).cloned()),
+                Err(reason) if column.not_null => return Err(reason),
+                Err(_) => {}
             }
         }
-        let values = literal(&Value::from(values).to_string());
-        Ok(format!("SELECT v::{sql_type} AS {} FROM json_array_elements_text({values}) v", quoted(name)))
+        Ok(values)
     }
 }
 
@@ -148,104 +149,9 @@ pub(super) fn insert(table: &Relation, row: &Row) -> String {
     format!("INSERT INTO {name} ({columns}) SELECT {columns} FROM json_populate_record(NULL::{name}, {row})")
 }
 
-/// The tenant tables and what their rows can't do without, each after the tables it refers to: without fail where it must
-/// refer, and otherwise unless they go in a circle.
-pub(super) fn parents_first(all: &[Relation]) -> Vec<&Relation> {
-    let mut left = needed(all);
-    let mut ordered = Vec::new();
-    while !left.is_empty() {
-        let still_left = |targets: BTreeSet<&str>| {
-            left.iter().filter(|table| targets.contains(table.name.as_str())).count()
-        };
-        let cost =
-            |(_, table): &(usize, &&Relation)| (still_left(must_refer(table)), still_left(may_refer(table)));
-        let next = left.iter().enumerate().min_by_key(cost).map_or(0, |(position, _)| position);
-        ordered.push(left.remove(next));
-    }
-    ordered
-}
-
-/// The tenant tables, and every table that a row of theirs must refer to, directly or not.
-fn needed(all: &[Relation]) -> Vec<&Relation> {
-    let mut found: Vec<&Relation> = all.iter().filter(|table| table.is_tenant()).collect();
-    let mut seen = 0;
-    while let Some(table) = found.get(seen).copied() {
-        let parents = must_refer(table);
-        let is_new = |other: &&Relation| !found.iter().any(|table| table.name == other.name);
-        let new: Vec<_> =
-            all.iter().filter(|other| parents.contains(other.name.as_str())).filter(is_new).collect();
-        found.extend(new);
-        seen += 1;
-    }
-    found
-}
-
-/// The other tables that a row of `table` must refer to.
-fn must_refer(table: &Relation) -> BTreeSet<&str> {
-    let is_required = |(here, _): &(String, String)| table.column(here).is_some_and(|column| column.not_null);
-    targets(table, |key| key.columns.iter().all(is_required))
-}
-
-/// The other tables that a row of `table` may refer to.
-fn may_refer(table: &Relation) -> BTreeSet<&str> {
-    targets(table, |_| true)
-}
-
-fn targets(table: &Relation, which: impl Fn(&ForeignKey) -> bool) -> BTreeSet<&str> {
-    let keys = table.foreign_keys.iter().filter(|key| key.target != table.name && which(key));
-    keys.map(|key| key.target.as_str()).collect()
-}
-
-/// Values of the column's type, the words of its CHECK constraints first.
-fn invented(column: &Column, checks: &[Check]) -> Vec<String> {
-    let rules =
-        || checks.iter().filter(|check| check.columns.contains(&column.name)).map(|check| &check.expression);
-    let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-    let base = column.sql_type.split('(').next().unwrap_or_default();
-    match base {
-        "uuid" => vec![Uuid::now_v7().to_string()],
-        "text" | "citext" | "character" | "character varying" => {
-            let words = rules().flat_map(|rule| rule.split('\'').skip(1).step_by(2)).map(str::to_owned);
-            words.chain(texts()).collect()
-        }
-        "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" => {
-            let numbers = rules().flat_map(|rule| rule.split(|c: char| !c.is_ascii_digit()));
-            let numbers = numbers.filter(|number| number.parse::<i16>().is_ok()).map(str::to_owned);
-            ["1", "0"].map(str::to_owned).into_iter().chain(numbers).collect()
-        }
-        "boolean" => strings(&["true", "false"]),
-        "date" => strings(&["today", "tomorrow"]),
-        "interval" => strings(&["1 day"]),
-        "json" | "jsonb" => strings(&["{}", "[]"]),
-        "bytea" => vec![format!("\\x{}", Uuid::new_v4().simple())],
-        "inet" | "cidr" => strings(&["192.0.2.1"]),
-        _ if base.starts_with("timestamp") => strings(&["now", "tomorrow"]),
-        _ if base.starts_with("time") => strings(&["12:00", "13:00"]),
-        _ if base.ends_with("[]") => strings(&["{}"]),
-        _ => Vec::new(),
-    }
-}
-
-/// Texts of many lengths and shapes that nothing else in the database equals.
-fn texts() -> Vec<String> {
-    let hex = Uuid::new_v4().simple().to_string();
-    // Letters only, for rules that allow no digits.
-    let letters: String =
-        hex.chars().filter_map(|c| c.to_digit(16)).filter_map(|d| char::from_digit(d + 10, 36)).collect();
-    let mut texts: Vec<String> =
-        [32, 20, 10, 6, 4, 3, 2, 1].iter().filter_map(|n| letters.get(..*n)).map(str::to_owned).collect();
-    texts.extend(texts.iter().map(|text| text.to_uppercase()).collect::<Vec<_>>());
-    texts.extend([
-        hex.clone(),
-        hex.repeat(2),
-        format!("{letters}@example.com"),
-        format!("https://example.com/{letters}"),
-        "+15550123456".into(),
-        "#336699".into(),
-        "12345".into(),
-        "2026-01-01".into(),
-    ]);
-    texts
+/// The CHECK constraints on several columns at once.
+fn joint(table: &Relation) -> impl Iterator<Item = &Check> {
+    table.checks.iter().filter(|check| check.is_joint())
 }
 
 fn all_hold<'a>(checks: impl Iterator<Item = &'a Check>) -> String {
@@ -266,7 +172,7 @@ async fn first_row<T: DeserializeOwned>(
         Ok(rows) => rows
             .into_iter()
             .next()
-            .ok_or_else(|| "no value that is tried satisfies its CHECK constraints".into()),
+            .ok_or_else(|| "nothing that is tried fits its types and CHECK constraints".into()),
         Err(Error::Internal(cause)) => Err(cause.to_string()),
         Err(other) => Err(other.to_string()),
     })

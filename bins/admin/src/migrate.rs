@@ -1,0 +1,47 @@
+//! Bringing the schema up to date.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use crm_core::migrate::{self, SchemaState};
+use crm_core::tenancy;
+
+use crate::database::Database;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only say what is pending; succeeds when nothing is
+    #[arg(long)]
+    status: bool,
+}
+
+/// Applies what is pending, as the owner.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let database = Database::connect()?;
+    if args.status {
+        let state = database.as_app(async |p| tenancy::schema_state(p.conn()?).await)?;
+        return Ok(print_state(&state));
+    }
+    let pool = migrate::owner_pool(database.owner_url()?)?;
+    let applied = migrate::run(&mut migrate::checkout(&pool)?)?;
+    applied.iter().for_each(|version| println!("applied {version}"));
+    if applied.is_empty() {
+        println!("nothing to apply: the schema is current");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_state(state: &SchemaState) -> ExitCode {
+    state.pending.iter().for_each(|version| println!("pending {version}"));
+    state.unknown.iter().for_each(|version| println!("unknown to this program {version}"));
+    if state.is_current() {
+        println!("the schema is current");
+        return ExitCode::SUCCESS;
+    }
+    if !state.unknown.is_empty() {
+        println!("the database is newer than this program: install the newer program");
+    } else {
+        println!("to apply: crm-admin migrate");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,1 @@
+pub(super) fn routes(_: &mut crate::operation::Routes) {}

@@ -1,0 +1,283 @@
+//! The application under test: every request goes through the whole stack, on a real database as the application role.
+
+use std::rc::Rc;
+use std::sync::Mutex;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::ServiceResponse;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::test;
+use crm_api::extract::State;
+use crm_api::server;
+use crm_core::Db;
+use crm_identity::{Identity, IdentitySettings, SEND_MAIL, TokenSettings};
+use crm_jobs::{Failure, Job, Worker};
+use crm_mail::Message;
+use crm_storage::Storage;
+use futures_util::future::LocalBoxFuture;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+type Call = dyn Fn(test::TestRequest) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>;
+
+/// The application, with a database that other tests of this process share: each test makes its own organizations.
+#[derive(Clone)]
+pub struct TestApp {
+    call: Rc<Call>,
+    pub db: Db,
+    pub identity: Identity,
+    _files: Rc<tempfile::TempDir>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body, once the status is the expected one.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
+        self.json()
+    }
+
+    /// `code` of the problem document and the fields at fault, once the status is the expected one.
+    #[track_caller]
+    pub fn problem(self, status: u16) -> (String, Vec<String>) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let body = self.expect(status);
+        assert_eq!(body["status"], status);
+        let fields = body["errors"].as_array().into_iter().flatten();
+        let fields = fields.map(|e| e["field"].as_str().unwrap().to_owned()).collect();
+        (body["code"].as_str().unwrap().to_owned(), fields)
+    }
+}
+
+/// Somebody signed in.
+#[derive(Clone)]
+pub struct Person {
+    pub app: TestApp,
+    pub email: String,
+    pub token: String,
+    /// The token of the registration, which names no organization.
+    pub first_token: String,
+    pub refresh: String,
+    /// The membership, in an organization.
+    pub member: Value,
+    pub org: Value,
+}
+
+pub const PASSWORD: &str = "correct horse battery";
+
+static MAILBOX: Mutex<Vec<Message>> = Mutex::new(Vec::new());
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::on(crm_testkit::shared_db().await)
+            .await
+    }
+
+    pub async fn on(db: Db) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let storage = Storage::local(files.path()).unwrap();
+        let settings = IdentitySettings {
+            tokens: TokenSettings::new("a secret of more than thirty-two bytes", "amphora"),
+            frontend_url: "https://crm.example.com".into(),
+            platform_admin_domains: vec!["platform.example".into()],
+        };
+        let identity = Identity::new(db.clone(), settings).unwrap();
+        let state = State { db: db.clone(), identity: identity.clone(), storage, trusted_proxies: 1 };
+        let service = Rc::new(test::init_service(server::app(state, &[])).await);
+        let call: Rc<Call> = Rc::new(move |request: test::TestRequest| {
+            let service = service.clone();
+            Box::pin(async move {
+                test::call_service(&*service, request.to_request()).await.map_into_boxed_body()
+            })
+        });
+        Self { call, db, identity, _files: Rc::new(files) }
+    }
+
+    pub async fn send(&self, request: test::TestRequest) -> Reply {
+        let response = (self.call)(request).await;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Reply { status, headers, bytes: test::read_body(response).await.to_vec() }
+    }
+
+    pub async fn request(&self, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Reply {
+        let mut request = test::TestRequest::default()
+            .method(method)
+            .uri(path)
+            .insert_header(("x-request-id", "test-request"))
+            // Each test is an address of its own, so that no throttle is shared.
+            .insert_header(("x-forwarded-for", format!("10.0.0.{}", rand_byte())));
+        if let Some(token) = token {
+            request = request.insert_header(("authorization", format!("Bearer {token}")));
+        }
+        if let Some(body) = body {
+            request = request.set_json(body);
+        }
+        self.send(request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.request(Method::GET, path, None, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.request(Method::POST, path, None, Some(body)).await
+    }
+
+    /// Opens an account, without an organization.
+    pub async fn register(&self, email: &str) -> Person {
+        let body = json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD, "name": "Test Person"});
+        let answer = self.post("/api/auth/register/", &body).await.expect(201);
+        Person {
+            app: self.clone(),
+            email: email.to_owned(),
+            token: answer["access_token"].as_str().unwrap().to_owned(),
+            first_token: answer["access_token"].as_str().unwrap().to_owned(),
+            refresh: answer["refresh_token"].as_str().unwrap().to_owned(),
+            member: Value::Null,
+            org: Value::Null,
+        }
+    }
+
+    /// Somebody with an organization of their own, of which they are the administrator.
+    pub async fn founder(&self) -> Person {
+        let person = self.register(&unique_email()).await;
+        let org = person.post("/api/org/", &json!({"name": "Test organization"})).await.expect(201);
+        person.switch(org["id"].as_str().unwrap()).await
+    }
+
+    /// The newest mail to an address, once the outbox is worked off.
+    pub async fn mail_to(&self, email: &str) -> Option<Message> {
+        let worker = Worker::new(self.db.clone());
+        let deliver = async |job: &Job| -> Result<(), Failure> {
+            match job.kind.as_str() {
+                SEND_MAIL => MAILBOX.lock().unwrap().push(job.payload()?),
+                _ => {
+                    if let Some(handled) = self.identity.handle(job).await {
+                        handled?;
+                    }
+                }
+            }
+            Ok(())
+        };
+        while worker.work_off(&deliver).await.unwrap() > 0 {}
+        let mailbox = MAILBOX.lock().unwrap();
+        mailbox.iter().rev().find(|message| message.to == email).cloned()
+    }
+}
+
+impl Person {
+    pub async fn switch(&self, org: &str) -> Self {
+        let answer = self.post("/api/auth/switch-org/", &json!({"org_id": org})).await.expect(200);
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        Self { token, member: answer["profile"].clone(), org: answer["current_org"].clone(), ..self.clone() }
+    }
+
+    /// Somebody else, invited into this person's organization with a role.
+    pub async fn colleague(&self, role: &str) -> Self {
+        let email = unique_email();
+        self.post("/api/users/", &json!({"email": email, "role": role})).await.expect(201);
+        let mail = self.app.mail_to(&email).await.expect("an invitation");
+        let link = mail.data["link"].as_str().unwrap();
+        let token = link.split("token=").nth(1).unwrap();
+        let other = self.app.register(&email).await;
+        other.post("/api/auth/invitation/accept/", &json!({"token": token})).await.expect(200);
+        other.switch(self.org["id"].as_str().unwrap()).await
+    }
+
+    pub fn member_id(&self) -> String {
+        self.member["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+        self.app.request(method, path, Some(&self.token), body).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.request(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+        self.request(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Reply {
+        self.request(Method::PUT, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+        self.request(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.request(Method::DELETE, path, None).await
+    }
+
+    /// The same with a header.
+    pub async fn with(&self, method: Method, path: &str, header: (&str, &str), body: Option<&Value>) -> Reply {
+        let name: HeaderName = header.0.parse().unwrap();
+        let value = HeaderValue::from_str(header.1).unwrap();
+        let mut request = test::TestRequest::default()
+            .method(method)
+            .uri(path)
+            .insert_header(("x-request-id", "test-request"))
+            .insert_header(("authorization", format!("Bearer {}", self.token)))
+            .insert_header((name, value));
+        if let Some(body) = body {
+            request = request.set_json(body);
+        }
+        self.app.send(request).await
+    }
+
+    /// Uploads a file as a multipart form.
+    pub async fn upload(&self, path: &str, name: &str, bytes: &[u8]) -> Reply {
+        let boundary = "a-boundary-between-parts";
+        let mut body = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: text/html\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        let request = test::TestRequest::post()
+            .uri(path)
+            .insert_header(("authorization", format!("Bearer {}", self.token)))
+            .insert_header(("content-type", format!("multipart/form-data; boundary={boundary}")))
+            .set_payload(body);
+        self.app.send(request).await
+    }
+
+    /// Adds a lead and answers it.
+    pub async fn lead(&self, body: Value) -> Value {
+        self.post("/api/leads/", &body).await.expect(201)
+    }
+}
+
+pub fn unique_email() -> String {
+    format!("person-{}@example.com", Uuid::now_v7().simple())
+}
+
+fn rand_byte() -> u8 {
+    Uuid::new_v4().as_bytes()[0]
+}
+
+/// Whether a status means that it was done.
+pub fn is_success(status: u16) -> bool {
+    StatusCode::from_u16(status).unwrap().is_success()
+}

@@ -1,0 +1,105 @@
+//! The one query that opens every request of a member.
+
+use std::sync::{Arc, LazyLock};
+
+use chrono::{DateTime, Utc};
+use crm_access::BuiltinRole;
+use crm_core::{
+    Caller, CallerSource, Error, Grants, MemberId, OrgId, OrgInfo, Principal, Result, RoleId, SessionId,
+    TeamId, UserId,
+};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, Bool, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
+use crate::MemberClaims;
+
+/// Finds one row if the session stands, the account and the organization are active, and the person is an active member of it
+/// and no platform administrator. Its text never changes, so that it is prepared once per connection.
+#[derive(QueryId)]
+struct Standing {
+    session: SessionId,
+    user: UserId,
+    org: OrgId,
+    at: DateTime<Utc>,
+}
+
+type Row = (MemberId, RoleId, bool, String, serde_json::Value, String, String, String, Vec<TeamId>);
+
+impl Query for Standing {
+    type SqlType = (SqlUuid, SqlUuid, Bool, Text, Jsonb, Text, Text, Text, Array<SqlUuid>);
+}
+
+impl QueryFragment<Pg> for Standing {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT m.id, r.id, r.is_builtin, r.name, r.grants, o.name, o.currency, o.timezone, \
+             ARRAY(SELECT k.team_id FROM team_members k WHERE k.org_id = m.org_id AND k.membership_id = m.id) \
+             FROM sessions s JOIN users u ON u.id = s.user_id AND u.is_active JOIN organizations o ON o.is_active AND o.id = ",
+        );
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" JOIN memberships m ON m.user_id = u.id AND m.state = 'active' AND m.org_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" JOIN roles r ON r.id = m.role_id AND r.org_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" WHERE s.ended_at IS NULL AND s.id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.session)?;
+        out.push_sql(" AND s.user_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.user)?;
+        out.push_sql(" AND s.expires_at > ");
+        out.push_bind_param::<Timestamptz, _>(&self.at)?;
+        out.push_sql(" AND NOT EXISTS (SELECT FROM platform_admins a WHERE a.user_id = u.id)");
+        Ok(())
+    }
+}
+
+impl CallerSource for MemberClaims {
+    fn org(&self) -> OrgId {
+        self.org
+    }
+
+    async fn caller(&self, conn: &AsyncPgConnection) -> Result<Caller> {
+        let Self { user, session, org, at } = *self;
+        let found = Standing { session, user, org, at }.get_result::<Row>(&mut &*conn).await.optional()?;
+        let (member, role, is_builtin, role_name, grants, name, currency, timezone, teams) = found
+            .ok_or_else(|| {
+                Error::Unauthenticated(
+                    "the session has ended, or the membership or the organization is no longer active".into(),
+                )
+            })?;
+        Ok(Caller {
+            org: OrgInfo { id: org, name, currency, timezone: timezone.parse().unwrap_or_default() },
+            principal: principal(is_builtin, &role_name, grants)?,
+            user: Some(user),
+            member: Some(member),
+            role: Some(role),
+            session: Some(session),
+            teams,
+        })
+    }
+}
+
+/// What a member with this role may do. The grants of a built-in role stand in code, those of a custom one in its row.
+pub(crate) fn principal(is_builtin: bool, name: &str, stored: serde_json::Value) -> Result<Principal> {
+    let builtin = if is_builtin { BuiltinRole::from_word(name) } else { None };
+    let is_superuser = builtin.is_some_and(BuiltinRole::is_superuser);
+    let grants = match builtin {
+        Some(role) => builtin_grants(role),
+        None => Arc::new(serde_json::from_value(stored).map_err(Error::internal)?),
+    };
+    Ok(Principal::User { is_superuser, in_tenant: true, grants: Some(grants) })
+}
+
+/// The grants of a built-in role, made once.
+pub(crate) fn builtin_grants(role: BuiltinRole) -> Arc<Grants> {
+    static GRANTS: LazyLock<Vec<(BuiltinRole, Arc<Grants>)>> =
+        LazyLock::new(|| builtin_roles().map(|role| (role, Arc::new(role.grants()))).collect());
+    GRANTS.iter().find(|(known, _)| *known == role).map(|(_, grants)| grants.clone()).unwrap_or_default()
+}
+
+/// Every built-in role.
+pub(crate) fn builtin_roles() -> impl Iterator<Item = BuiltinRole> {
+    BuiltinRole::WORDS.iter().filter_map(|word| BuiltinRole::from_word(word))
+}
