@@ -56,13 +56,25 @@ impl Database {
     /// The database as the application role.
     pub(crate) fn app(&self) -> Result<Db> {
         let settings = DbSettings { url: self.app_url.clone(), pool_size: 2, wait: CONNECT_TIMEOUT };
-        Ok(Db::connect(&settings, Clock::default())?)
+        Db::connect(&settings, Clock::default()).map_err(told)
     }
 
     /// Runs `work` in one transaction of the application role, outside every organization.
     pub(crate) fn as_app<T>(&self, work: impl AsyncFnOnce(&mut PlatformTx) -> crm_core::Result<T>) -> Result<T> {
         let db = self.app()?;
-        block_on(db.platform(work))?.with_context(|| format!("can't use the database ({})", self.place))
+        block_on(db.platform(work))?.map_err(told).with_context(|| format!("can't use the database ({})", self.place))
+    }
+}
+
+/// An error of a service in words for an operator, who may see what lies behind it.
+pub(crate) fn told(error: crm_core::Error) -> anyhow::Error {
+    match error {
+        crm_core::Error::Internal(source) | crm_core::Error::Unavailable(source) => anyhow::Error::from_boxed(source),
+        crm_core::Error::Fields(_, fields) => {
+            let fields: Vec<_> = fields.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+            anyhow::Error::msg(fields.join("; "))
+        }
+        refused => refused.into(),
     }
 }
 

@@ -37,3 +37,8 @@ pub fn all() -> Routes {
     }
     routes
 }
+
+/// The `ETag` of a version.
+fn versioned(version: i64) -> (actix_web::http::header::HeaderName, String) {
+    (actix_web::http::header::ETAG, format!("\"{version}\""))
+}

@@ -30,10 +30,23 @@ pub fn parse<T: DeserializeOwned + Validate>(object: Object) -> Result<T> {
 /// # Errors
 /// As [`parse`].
 pub fn read<T: DeserializeOwned>(object: Object) -> Result<T> {
+    if let Some((field, _)) = object.iter().find(|(_, value)| has_nul(value)) {
+        return Err(Error::field(field, FieldCode::InvalidValue, "must not contain the character U+0000"));
+    }
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|e| {
         let path = e.path().to_string();
         misread(&path, &e.into_inner().to_string())
     })
+}
+
+/// PostgreSQL stores every character but this one.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(object) => object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
 }
 
 /// The object with `patch` laid over it as RFC 7396 says: `null` clears, absent leaves alone.

@@ -80,7 +80,7 @@ pub fn password(text: &str) -> Result<(), ValidationError> {
     match text.chars().count() {
         ..8 => refuse(FieldCode::TooShort, "must have 8 characters at least"),
         129.. => refuse(FieldCode::TooLong, "must have 128 characters at most"),
-        _ if text.chars().all(|c| Some(c) == text.chars().next()) => {
+        _ if text.chars().all(|c| text.starts_with(c)) => {
             refuse(FieldCode::InvalidValue, "must not be one character repeated")
         }
         _ => Ok(()),

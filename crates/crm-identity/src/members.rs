@@ -17,8 +17,8 @@ use crate::events::{Client, Event, EventKind};
 use crate::roles::{self, Role};
 use crate::users::User;
 
+use model::{KeyedRow, RoleName, Row, member};
 pub use model::{MEMBERS, Member, MemberFields, MemberState, UserDetails};
-pub(crate) use model::{RoleName, Row, member};
 pub use roster::{Roster, RosterMember, RosterTeam, roster};
 pub use standing::{MemberStatus, StatusChange, change_status, leave, remove};
 
@@ -31,14 +31,16 @@ macro_rules! rows {
     };
 }
 
+/// The account comes last: only there can diesel tell one that is missing.
 macro_rules! columns {
-    () => {
+    ($($further:expr)?) => {
         (
             base_columns!(memberships),
             MemberFields::as_select(),
             memberships::role_id,
             memberships::state,
             memberships::email,
+            $($further,)?
             Option::<User>::as_select(),
         )
     };
@@ -54,15 +56,18 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Membe
     selection.and(MEMBERS.compare("state", "<>", Value::Text(MemberState::Removed.to_string())));
     let page = selection
         .run(t, async |t, f| {
-            let rows: Vec<(Row, Vec<Option<String>>)> = rows!()
+            let rows = rows!()
                 .filter(f.filter)
                 .order_by(f.order)
                 .limit(f.limit)
                 .offset(f.offset)
-                .select((columns!(), selection.keys()))
-                .load(t.conn()?)
+                .select(columns!(selection.keys()))
+                .load::<KeyedRow>(t.conn()?)
                 .await?;
-            Ok(rows.into_iter().map(|(row, keys)| (member(row), keys)).collect())
+            let keyed = |(base, fields, role_id, state, email, keys, user)| {
+                (member((base, fields, role_id, state, email, user)), keys)
+            };
+            Ok(rows.into_iter().map(keyed).collect())
         })
         .await?;
     selection.shape.page(t, page).await

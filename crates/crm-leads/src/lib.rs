@@ -8,3 +8,7 @@ mod service;
 
 pub use model::{Industry, LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
 pub use service::{create, delete, find, list, update};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/embedding.md")]
+struct Embedding;

@@ -125,9 +125,13 @@ impl Member {
     }
 }
 
-pub(crate) type Row = (Base, MemberFields, RoleId, MemberState, String, Option<User>);
+pub(super) type Row = (Base, MemberFields, RoleId, MemberState, String, Option<User>);
 
-pub(crate) fn member((base, fields, role_id, state, email, user): Row) -> Member {
+/// The same with the values it is sorted by.
+pub(super) type KeyedRow =
+    (Base, MemberFields, RoleId, MemberState, String, Vec<Option<String>>, Option<User>);
+
+pub(super) fn member((base, fields, role_id, state, email, user): Row) -> Member {
     let user_details = match user {
         Some(user) => UserDetails {
             id: Some(user.id),

@@ -41,6 +41,9 @@ impl Resource {
         let (mut limit, mut offset, mut count) = (DEFAULT_LIMIT, 0, false);
         let mut terms = Vec::new();
         for (key, value) in &params.pairs {
+            if value.contains('\0') {
+                return Err(Error::parameter(key, FieldCode::InvalidValue, "must not contain the character U+0000"));
+            }
             match key.as_str() {
                 "limit" => limit = number(key, value, 1, MAX_LIMIT)?,
                 "offset" => offset = number(key, value, 0, MAX_OFFSET)?,
