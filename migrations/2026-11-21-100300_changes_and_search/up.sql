@@ -7,13 +7,13 @@ CREATE TABLE changes (
     version bigint,
     action text NOT NULL CONSTRAINT changes_action_check CHECK (action IN (
         'created', 'updated', 'commented', 'comment_edited', 'comment_deleted', 'file_added', 'file_deleted')),
-    actor_id uuid,
+    created_by uuid,
     created_at timestamptz NOT NULL,
     -- Field -> [old, new].
     fields jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (org_id, id),
     CONSTRAINT changes_record_id_fkey FOREIGN KEY (org_id, record_id) REFERENCES records (org_id, id) ON DELETE CASCADE,
-    CONSTRAINT changes_actor_id_fkey FOREIGN KEY (org_id, actor_id) REFERENCES memberships (org_id, id)
+    CONSTRAINT changes_created_by_fkey FOREIGN KEY (org_id, created_by) REFERENCES memberships (org_id, id)
 );
 CREATE INDEX changes_record_id_idx ON changes (org_id, record_id, id);
 CALL protect_tenant_table('changes', 'SELECT, INSERT');
@@ -24,10 +24,10 @@ CREATE TABLE deletions (
     id uuid NOT NULL,
     kind text NOT NULL,
     record_id uuid NOT NULL,
-    actor_id uuid,
+    created_by uuid,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (org_id, id),
-    CONSTRAINT deletions_actor_id_fkey FOREIGN KEY (org_id, actor_id) REFERENCES memberships (org_id, id)
+    CONSTRAINT deletions_created_by_fkey FOREIGN KEY (org_id, created_by) REFERENCES memberships (org_id, id)
 );
 CALL protect_tenant_table('deletions', 'SELECT, INSERT');
 
@@ -94,7 +94,7 @@ CREATE FUNCTION record_created(p_org_id uuid, p_id uuid, p_kind text, p_actor_id
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
     INSERT INTO records (org_id, id, kind) VALUES (p_org_id, p_id, p_kind);
-    INSERT INTO changes (org_id, id, record_id, version, action, actor_id, created_at)
+    INSERT INTO changes (org_id, id, record_id, version, action, created_by, created_at)
     VALUES (p_org_id, p_change_id, p_id, 1, 'created', p_actor_id, p_at);
     IF p_text IS NOT NULL THEN
         PERFORM search_index(p_id, p_kind, p_text);
@@ -106,7 +106,7 @@ CREATE FUNCTION record_updated(p_org_id uuid, p_id uuid, p_kind text, p_version 
                                p_at timestamptz, p_fields jsonb, p_text text)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    INSERT INTO changes (org_id, id, record_id, version, action, actor_id, created_at, fields)
+    INSERT INTO changes (org_id, id, record_id, version, action, created_by, created_at, fields)
     VALUES (p_org_id, p_change_id, p_id, p_version, p_action, p_actor_id, p_at, p_fields);
     IF p_text IS NOT NULL THEN
         PERFORM search_index(p_id, p_kind, p_text);
@@ -118,7 +118,7 @@ $$;
 CREATE FUNCTION record_deleted(p_org_id uuid, p_id uuid, p_kind text, p_actor_id uuid, p_change_id uuid, p_at timestamptz)
 RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    INSERT INTO deletions (org_id, id, kind, record_id, actor_id, created_at)
+    INSERT INTO deletions (org_id, id, kind, record_id, created_by, created_at)
     VALUES (p_org_id, p_change_id, p_kind, p_id, p_actor_id, p_at);
     DELETE FROM records WHERE org_id = p_org_id AND id = p_id;
 END

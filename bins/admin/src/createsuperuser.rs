@@ -53,7 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let db = database.app()?;
     block_on(db.platform(async |p| crm_identity::grant_platform_admin(p, new).await))?.map_err(told)?;
     match standing {
-        Some(_) => println!("{email} is a platform administrator now, with the password the account had before"),
+        Some(_) => {
+            println!("{email} is a platform administrator now, with the password the account had before")
+        }
         None => println!("{email} is a platform administrator now, with a new account"),
     }
     Ok(ExitCode::SUCCESS)
@@ -81,7 +83,9 @@ fn new_password() -> Result<String> {
     let password = match env::var(VARIABLE) {
         Ok(password) if !password.is_empty() => password,
         _ if stdin().is_terminal() => typed_twice()?,
-        _ => bail!("a new account needs a password: set {VARIABLE}, or run this in a terminal to be asked for it"),
+        _ => bail!(
+            "a new account needs a password: set {VARIABLE}, or run this in a terminal to be asked for it"
+        ),
     };
     if let Err(fault) = rules::password(&password) {
         bail!("the password {}", fault.message.unwrap_or_default());

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crm_api::settings::Settings;
 use crm_api::startup::{self, DatabasePlace};
 use crm_core::{Clock, Db, DbSettings, PlatformTx};
-use postgres::config::SslMode;
 use postgres::Config;
+use postgres::config::SslMode;
 use r2d2_postgres::PostgresConnectionManager;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -60,18 +60,26 @@ impl Database {
     }
 
     /// Runs `work` in one transaction of the application role, outside every organization.
-    pub(crate) fn as_app<T>(&self, work: impl AsyncFnOnce(&mut PlatformTx) -> crm_core::Result<T>) -> Result<T> {
+    pub(crate) fn as_app<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PlatformTx) -> crm_core::Result<T>,
+    ) -> Result<T> {
         let db = self.app()?;
-        block_on(db.platform(work))?.map_err(told).with_context(|| format!("can't use the database ({})", self.place))
+        block_on(db.platform(work))?
+            .map_err(told)
+            .with_context(|| format!("can't use the database ({})", self.place))
     }
 }
 
 /// An error of a service in words for an operator, who may see what lies behind it.
 pub(crate) fn told(error: crm_core::Error) -> anyhow::Error {
     match error {
-        crm_core::Error::Internal(source) | crm_core::Error::Unavailable(source) => anyhow::Error::from_boxed(source),
+        crm_core::Error::Internal(source) | crm_core::Error::Unavailable(source) => {
+            anyhow::Error::from_boxed(source)
+        }
         crm_core::Error::Fields(_, fields) => {
-            let fields: Vec<_> = fields.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
+            let fields: Vec<_> =
+                fields.iter().map(|fault| format!("{}: {}", fault.field, fault.message)).collect();
             anyhow::Error::msg(fields.join("; "))
         }
         refused => refused.into(),

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod bench;
 mod createsuperuser;
 mod database;
 mod doctor;
@@ -40,9 +39,6 @@ enum Command {
     SchemaRs,
     /// Check the whole installation and say how to mend it
     Doctor,
-    /// Measure a running server against pgbench on the same database
-    #[command(hide = true)]
-    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +52,6 @@ fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::SchemaRs => schema_rs::run(),
         Command::Doctor => doctor::run(),
-        Command::Bench(args) => bench::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("crm-admin: {error:#}");

@@ -5,9 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use crm_api::settings::Environment;
-use crm_core::migrate::SchemaState;
 use crm_core::tenancy::{self, EXCEPTIONS, Finding, TableReport, Verb};
-use postgres::Client;
 
 use crate::database::{Database, SyncPool};
 use crate::schema_rs::expected_tables;
@@ -52,55 +50,62 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn status(database: &Database) -> Result<bool> {
-    let (role_faults, reports, schema) = database.as_app(async |p| {
-        let conn = p.conn()?;
-        let role_faults = tenancy::check_role(conn).await?;
-        Ok((role_faults, tenancy::inspect(conn).await?, tenancy::schema_state(conn).await?))
-    })?;
-    let mut client = SyncPool::open(&database.app_url, 1)?;
-    let role = Role::of(&mut *client.get()?)?;
-    let role_is_safe = role.print_verdict(&role_faults);
+    let role_faults = database.as_app(async |p| tenancy::check_role(p.conn()?).await)?;
+    let role_is_safe = Role::of(database)?.print_verdict(&role_faults);
     println!();
-    let tables_are_safe = print_reports(reports, &schema);
-    Ok(role_is_safe && tables_are_safe)
+    let tables_are_safe = print_reports(&reports(database)?);
+    let schema = database.as_app(async |p| tenancy::schema_state(p.conn()?).await)?;
+    if !schema.is_current() {
+        println!("The schema is not that of this program; see: crm-admin migrate --status");
+    }
+    Ok(role_is_safe && tables_are_safe && schema.is_current())
 }
 
-/// One line per table with its faults below, the missing ones too, and the sum; whether there is no fault.
-fn print_reports(mut reports: Vec<TableReport>, schema: &SchemaState) -> bool {
-    let missing: Vec<_> = expected_tables().filter(|table| !reports.iter().any(|r| r.table == *table)).collect();
+/// What is found of every table, the missing ones among them.
+pub(crate) fn reports(database: &Database) -> Result<Vec<TableReport>> {
+    let mut reports = database.as_app(async |p| tenancy::inspect(p.conn()?).await)?;
+    let missing: Vec<_> =
+        expected_tables().filter(|table| !reports.iter().any(|r| r.table == *table)).collect();
     reports.extend(missing.into_iter().map(|table| TableReport {
         table: table.to_owned(),
         exempt: None,
         faults: vec!["is missing; run: crm-admin migrate, or restore it from a backup".into()],
     }));
-    let (mut protected, mut faulty) = (0, 0);
-    for TableReport { table, exempt, faults } in &reports {
+    Ok(reports)
+}
+
+/// The tenant tables without a fault.
+pub(crate) fn protected(reports: &[TableReport]) -> impl Iterator<Item = &TableReport> {
+    reports.iter().filter(|report| report.exempt.is_none() && report.faults.is_empty() && is_table(report))
+}
+
+/// Views and functions are reported too; they are worth a line only when something is wrong with them.
+fn is_table(report: &TableReport) -> bool {
+    !report.table.contains(' ')
+}
+
+/// One line per table with its faults below, and the sum; whether there is no fault.
+fn print_reports(reports: &[TableReport]) -> bool {
+    for report in reports {
+        let TableReport { table, exempt, faults } = report;
         match (faults.as_slice(), exempt) {
             ([], Some(reason)) => println!("  {table}: exempt, {reason}"),
-            // Views and functions are worth a line only when something is wrong with them.
-            ([], None) if table.contains(' ') => {}
-            ([], None) => {
-                protected += 1;
-                println!("  {table}: OK");
-            }
+            ([], None) if is_table(report) => println!("  {table}: OK"),
+            ([], None) => {}
             (faults, _) => {
-                faulty += 1;
                 println!("  {table}: {}", plural(faults.len(), "fault"));
                 faults.iter().for_each(|fault| println!("    - {fault}"));
             }
         }
     }
-    println!("\nProtected: {protected}, faulty: {faulty}");
-    if !schema.is_current() {
-        println!("The schema is not that of this program; see: crm-admin migrate --status");
-    }
-    faulty == 0 && schema.is_current()
+    let faulty = reports.iter().filter(|report| !report.faults.is_empty()).count();
+    println!("\nProtected: {}, faulty: {faulty}", protected(reports).count());
+    faulty == 0
 }
 
 fn verify_user(database: &Database) -> Result<bool> {
     let faults = database.as_app(async |p| tenancy::check_role(p.conn()?).await)?;
-    let mut client = SyncPool::open(&database.app_url, 1)?;
-    let role = Role::of(&mut *client.get()?)?;
+    let role = Role::of(database)?;
     let word = |holds| if holds { "yes" } else { "no" };
     println!("Role: {}", role.name);
     println!("Superuser: {}", word(role.superuser));
@@ -119,8 +124,8 @@ struct Role {
 }
 
 impl Role {
-    fn of(client: &mut Client) -> Result<Self> {
-        let row = client.query_one(
+    fn of(database: &Database) -> Result<Self> {
+        let row = SyncPool::open(&database.app_url, 1)?.get()?.query_one(
             "SELECT session_user::text, rolsuper, rolbypassrls, EXISTS (
                  SELECT FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
                      AND pg_has_role(session_user, c.relowner, 'MEMBER'))

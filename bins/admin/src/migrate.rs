@@ -6,7 +6,7 @@ use anyhow::Result;
 use crm_core::migrate::{self, SchemaState};
 use crm_core::tenancy;
 
-use crate::database::Database;
+use crate::database::{Database, told};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,8 +22,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let state = database.as_app(async |p| tenancy::schema_state(p.conn()?).await)?;
         return Ok(print_state(&state));
     }
-    let pool = migrate::owner_pool(database.owner_url()?)?;
-    let applied = migrate::run(&mut migrate::checkout(&pool)?)?;
+    let pool = migrate::owner_pool(database.owner_url()?).map_err(told)?;
+    let mut conn = migrate::checkout(&pool).map_err(told)?;
+    let applied = migrate::run(&mut conn).map_err(told)?;
     applied.iter().for_each(|version| println!("applied {version}"));
     if applied.is_empty() {
         println!("nothing to apply: the schema is current");

@@ -1,5 +1,6 @@
 //! The OpenAPI document without a running server.
 
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -25,6 +26,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Format::Json => document.to_pretty_json()?,
         Format::Yaml => document.to_yaml()?,
     };
-    println!("{}", text.trim_end());
+    writeln!(stdout(), "{}", text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! The diesel tables of `crm-schema`, generated from the live catalog.
 
 use std::collections::BTreeSet;
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -50,7 +51,8 @@ const TYPES: &[(&str, &str)] = &[
 pub(crate) fn run() -> Result<ExitCode> {
     let database = Database::connect()?;
     let pool = SyncPool::open(&database.app_url, 1)?;
-    print!("{}", generate(&mut *pool.get()?)?);
+    let mut client = pool.get()?;
+    stdout().write_all(generate(&mut client)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,11 +63,15 @@ pub(crate) fn generate(client: &mut Client) -> Result<String> {
         let (table, key): (String, Vec<String>) = (row.get(0), row.get(1));
         text += &format!("\ndiesel::table! {{\n    {table} ({}) {{\n", key.join(", "));
         for column in client.query(COLUMNS, &[&table])? {
-            let (name, sql_type, not_null): (String, String, bool) = (column.get(0), column.get(1), column.get(2));
+            let (name, sql_type, not_null): (String, String, bool) =
+                (column.get(0), column.get(1), column.get(2));
             let (_, diesel_type) = TYPES.iter().find(|(sql, _)| *sql == sql_type).with_context(|| {
-                format!("{table}.{name} is of type {sql_type}, which has no place in a table: add it to TYPES")
+                format!(
+                    "{table}.{name} is of type {sql_type}, which has no place in a table: add it to TYPES"
+                )
             })?;
-            let diesel_type = if not_null { (*diesel_type).to_owned() } else { format!("Nullable<{diesel_type}>") };
+            let diesel_type =
+                if not_null { (*diesel_type).to_owned() } else { format!("Nullable<{diesel_type}>") };
             text += &format!("        {name} -> {diesel_type},\n");
         }
         text += "    }\n}\n";
@@ -88,5 +94,8 @@ pub(crate) fn generate(client: &mut Client) -> Result<String> {
 
 /// The tables of the checked-in file.
 pub(crate) fn expected_tables() -> impl Iterator<Item = &'static str> {
-    CHECKED_IN.lines().filter(|line| line.ends_with(") {")).filter_map(|line| Some(line.trim().split_once(" (")?.0))
+    CHECKED_IN
+        .lines()
+        .filter(|line| line.ends_with(") {"))
+        .filter_map(|line| Some(line.trim().split_once(" (")?.0))
 }

@@ -128,7 +128,8 @@ pub(crate) fn organizations(
         return Ok(());
     }
     let pool = SyncPool::open(database.owner_url()?, load::LOADERS)?;
-    let password = account.password.map_or_else(|| Alphanumeric.sample_string(&mut rand::rng(), 16), str::to_owned);
+    let password =
+        account.password.map_or_else(|| Alphanumeric.sample_string(&mut rand::rng(), 16), str::to_owned);
     let founder = block_on(Founder::enter(database.app()?, account.email, &password))??;
     let until = until.and_time(NaiveTime::MIN).and_utc();
     for wanted in missing {
@@ -149,7 +150,9 @@ fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: Date
     let from = until.checked_sub_months(PAST).unwrap_or(until);
     let stream = Stream { seed: wanted.seed, leads: wanted.leads, from, until };
     let progress = ProgressBar::new(wanted.leads).with_message(wanted.name.clone());
-    progress.set_style(ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} leads, {eta} left")?);
+    progress.set_style(ProgressStyle::with_template(
+        "{msg} {wide_bar} {human_pos}/{human_len} leads, {eta} left",
+    )?);
     let loaded = load::leads(pool, org, &office, &stream, &progress);
     progress.finish_and_clear();
     loaded?;

@@ -4,7 +4,9 @@ use std::future::{Ready, ready};
 use std::net::IpAddr;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT};
+use actix_web::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use crm_core::body::{Object, nearest};
@@ -72,7 +74,9 @@ fn check_query(req: &HttpRequest, called: &Called) -> Result<()> {
     let Some(known) = &called.query else { return Ok(()) };
     for (key, _) in params(req).pairs {
         if !known.contains(&key.as_str()) {
-            let hint = nearest(&key, known.iter().copied()).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+            let hint = nearest(&key, known.iter().copied())
+                .map(|n| format!("; did you mean {n}?"))
+                .unwrap_or_default();
             let message = format!("there is no parameter {key} here{hint}");
             return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
         }
@@ -140,7 +144,8 @@ impl Ctx {
         let claims = state.identity.verify_access(token)?;
         req.extensions_mut().insert(claims);
         if claims.org.is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
-            let message = "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
+            let message =
+                "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
             return Err(Error::Refused(Code::NoOrganization, message.into()));
         }
         check_query(req, called)?;
@@ -233,11 +238,15 @@ async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
     let essence = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !matches!(essence.as_str(), "application/json" | "application/merge-patch+json") {
-        return Err(Error::Refused(Code::UnsupportedMediaType, "send JSON with Content-Type: application/json".into()));
+        return Err(Error::Refused(
+            Code::UnsupportedMediaType,
+            "send JSON with Content-Type: application/json".into(),
+        ));
     }
     let mut bytes = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|e| Error::Refused(Code::MalformedRequest, format!("the body broke off: {e}").into()))?;
+        let chunk = chunk
+            .map_err(|e| Error::Refused(Code::MalformedRequest, format!("the body broke off: {e}").into()))?;
         if bytes.len() + chunk.len() > MAX_BODY_BYTES {
             let message = format!("a body may have {MAX_BODY_BYTES} bytes at most");
             return Err(Error::Refused(Code::PayloadTooLarge, message.into()));
@@ -247,7 +256,9 @@ async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
     match serde_json::from_slice(&bytes) {
         Ok(serde_json::Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
-        Err(e) => Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into())),
+        Err(e) => {
+            Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into()))
+        }
     }
 }
 
@@ -311,14 +322,21 @@ impl View {
     ///
     /// # Errors
     /// 400 for a relation that is not there.
-    pub async fn shape<T: Serialize>(&self, t: &mut TenantTx, resource: &Resource, record: T) -> Result<Shaped<T>> {
+    pub async fn shape<T: Serialize>(
+        &self,
+        t: &mut TenantTx,
+        resource: &Resource,
+        record: T,
+    ) -> Result<Shaped<T>> {
         Shape::parse(&self.params, resource)?.one(t, record).await
     }
 
     /// 200 with the record and its `ETag`, or 304 when the client has this version.
     pub fn ok(&self, base: &Base, record: &impl Serialize) -> HttpResponse {
         let tag = tag(base);
-        let known = |list: &String| list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*");
+        let known = |list: &String| {
+            list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
+        };
         if self.if_none_match.as_ref().is_some_and(known) {
             return HttpResponse::NotModified().insert_header((ETAG, tag)).finish();
         }

@@ -30,21 +30,20 @@ pub async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let id = req.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok());
-    let plain = |id: &&str| (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    let plain = |id: &&str| {
+        (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
     // What the client gave, if it can stand in a log.
     let id = id.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-    let (request, method) = (req.request().clone(), req.method().clone());
+    let method = req.method().clone();
     let upload = req.headers().get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"multipart/"));
     let response = if upload {
-        next.call(req).await
+        next.call(req).await?
     } else {
-        match tokio::time::timeout(TIME_LIMIT, next.call(req)).await {
-            Ok(response) => response,
-            Err(late) => Err(Problem(crm_core::Error::Unavailable(Box::new(late))).into()),
-        }
+        let late = |late| Problem(crm_core::Error::Unavailable(Box::new(late)));
+        tokio::time::timeout(TIME_LIMIT, next.call(req)).await.map_err(late)??
     };
-    let response = response.map_or_else(|e| ServiceResponse::from_err(e, request), |r| r.map_into_boxed_body());
-    let mut response = problems(response, &id);
+    let mut response = problems(response.map_into_boxed_body(), &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
@@ -96,9 +95,13 @@ fn foreign(status: StatusCode) -> crm_core::Error {
     let refused = |code, message: &'static str| crm_core::Error::Refused(code, message.into());
     match status {
         StatusCode::NOT_FOUND => crm_core::Error::NotFound,
-        StatusCode::METHOD_NOT_ALLOWED => refused(Code::MethodNotAllowed, "the Allow header names what is possible here"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            refused(Code::MethodNotAllowed, "the Allow header names what is possible here")
+        }
         StatusCode::PAYLOAD_TOO_LARGE => refused(Code::PayloadTooLarge, "the body is too large"),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => refused(Code::UnsupportedMediaType, "this media type is not understood here"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            refused(Code::UnsupportedMediaType, "this media type is not understood here")
+        }
         status if status.is_client_error() => refused(Code::MalformedRequest, "the request is malformed"),
         _ => crm_core::Error::internal("answered by the framework"),
     }
@@ -108,9 +111,13 @@ fn foreign(status: StatusCode) -> crm_core::Error {
 ///
 /// # Errors
 /// None of its own.
-pub async fn final_slash<B: MessageBody>(mut req: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, Error> {
+pub async fn final_slash<B: MessageBody>(
+    mut req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
     let path = req.path();
-    let file = path.starts_with("/swagger-ui/") || path.rsplit('/').next().is_some_and(|last| last.contains('.'));
+    let file =
+        path.starts_with("/swagger-ui/") || path.rsplit('/').next().is_some_and(|last| last.contains('.'));
     if !path.ends_with('/') && !file {
         let query = req.query_string();
         let query = if query.is_empty() { String::new() } else { format!("?{query}") };

@@ -11,8 +11,8 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem,
-    PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
+    ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    PathItem, PathsBuilder, Ref, RefOr, Required, ResponseBuilder,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -92,21 +92,27 @@ fn operation(op: &Op) -> OperationBuilder {
             schema = all_optional(body);
         }
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let request = RequestBodyBuilder::new().content(body.media_type, content).required(Some(Required::True));
+        let request =
+            RequestBodyBuilder::new().content(body.media_type, content).required(Some(Required::True));
         operation = operation.request_body(Some(request.build()));
     }
     let (status, answer) = &op.answer;
     let mut success = ResponseBuilder::new().description(success(*status));
     if let Some(body) = answer {
-        success = success.content(body.media_type, ContentBuilder::new().schema(Some(body.schema.clone())).build());
+        success =
+            success.content(body.media_type, ContentBuilder::new().schema(Some(body.schema.clone())).build());
     }
     operation = operation.response(status.to_string(), success);
     if *status == 200 && op.shape.is_some() && op.method == actix_web::http::Method::GET {
-        operation = operation.response("304", ResponseBuilder::new().description("Not changed since the version in If-None-Match"));
+        operation = operation.response(
+            "304",
+            ResponseBuilder::new().description("Not changed since the version in If-None-Match"),
+        );
     }
     for status in refusals(op) {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemDocument"))).build();
-        let refusal = ResponseBuilder::new().description(refusal(status)).content("application/problem+json", content);
+        let refusal =
+            ResponseBuilder::new().description(refusal(status)).content("application/problem+json", content);
         operation = operation.response(status.to_string(), refusal);
     }
     if op.permit != Permit::Public {
@@ -215,10 +221,18 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     }
     if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
-        let relations: Vec<_> = resource.all_fields().filter(|f| f.rel().is_some()).map(Field::name).collect();
-        all.push(query("expand", &format!("Small objects instead of ids: {}.", relations.join(", ")), text()));
+        let relations: Vec<_> =
+            resource.all_fields().filter(|f| f.rel().is_some()).map(Field::name).collect();
+        all.push(query(
+            "expand",
+            &format!("Small objects instead of ids: {}.", relations.join(", ")),
+            text(),
+        ));
         if op.list.is_none() && op.method == actix_web::http::Method::GET {
-            all.push(header("If-None-Match", "The version that the client has: answered 304 if it is still the current one."));
+            all.push(header(
+                "If-None-Match",
+                "The version that the client has: answered 304 if it is still the current one.",
+            ));
         }
     }
     all.extend(op.query.iter().map(|(name, meaning)| query(name, meaning, text())));
@@ -236,10 +250,17 @@ fn list_parameters(resource: &Resource) -> Vec<Parameter> {
         query("count", "Whether to count all rows of the query.", typed(Kind::Bool)),
     ];
     let orderable: Vec<_> = resource.all_fields().filter(|f| f.is_orderable()).map(Field::name).collect();
-    let ordering = format!("Fields separated by commas, `-` for descending; newest first unless told. Fields: {}.", orderable.join(", "));
+    let ordering = format!(
+        "Fields separated by commas, `-` for descending; newest first unless told. Fields: {}.",
+        orderable.join(", ")
+    );
     all.push(query("ordering", &ordering, text()));
     if resource.searchable {
-        all.push(query("search", "Words that the record's text contains, ignoring case and accents.", text()));
+        all.push(query(
+            "search",
+            "Words that the record's text contains, ignoring case and accents.",
+            text(),
+        ));
     }
     for field in resource.all_fields() {
         all.push(query(field.name(), "Equal to.", typed(field.kind())));
@@ -300,8 +321,12 @@ fn typed(kind: Kind) -> RefOr<Schema> {
         Kind::Text => string.into(),
         Kind::Email => string.format(format(KnownFormat::Email)).into(),
         Kind::Choice(words) => string.enum_values(Some(words.iter().copied())).into(),
-        Kind::Integer => ObjectBuilder::new().schema_type(Type::Integer).format(format(KnownFormat::Int32)).into(),
-        Kind::BigInt => ObjectBuilder::new().schema_type(Type::Integer).format(format(KnownFormat::Int64)).into(),
+        Kind::Integer => {
+            ObjectBuilder::new().schema_type(Type::Integer).format(format(KnownFormat::Int32)).into()
+        }
+        Kind::BigInt => {
+            ObjectBuilder::new().schema_type(Type::Integer).format(format(KnownFormat::Int64)).into()
+        }
         Kind::Money => string.pattern(Some(r"^\d+(\.\d+)?$")).into(),
         Kind::Bool => ObjectBuilder::new().schema_type(Type::Boolean).into(),
         Kind::Date => string.format(format(KnownFormat::Date)).into(),
@@ -323,17 +348,27 @@ const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src '
 
 /// Swagger UI and ReDoc, served from the binary.
 pub fn pages(config: &mut ServiceConfig) {
-    let swagger = utoipa_swagger_ui::Config::new(["/api/schema/"]).try_it_out_enabled(true).persist_authorization(true);
+    let swagger =
+        utoipa_swagger_ui::Config::new(["/api/schema/"]).try_it_out_enabled(true).persist_authorization(true);
     let swagger = std::sync::Arc::new(swagger);
     config
-        .route("/swagger-ui/", web::get().to({
-            let swagger = swagger.clone();
-            move || { let swagger = swagger.clone(); async move { asset("", &swagger) } }
-        }))
-        .route("/swagger-ui/{file:.*}", web::get().to(move |file: web::Path<String>| {
-            let swagger = swagger.clone();
-            async move { asset(&file, &swagger) }
-        }))
+        .route(
+            "/swagger-ui/",
+            web::get().to({
+                let swagger = swagger.clone();
+                move || {
+                    let swagger = swagger.clone();
+                    async move { asset("", &swagger) }
+                }
+            }),
+        )
+        .route(
+            "/swagger-ui/{file:.*}",
+            web::get().to(move |file: web::Path<String>| {
+                let swagger = swagger.clone();
+                async move { asset(&file, &swagger) }
+            }),
+        )
         .route("/api/schema/redoc/", web::get().to(async || page("text/html; charset=utf-8", REDOC_PAGE)))
         .route(
             "/api/schema/redoc/redoc.standalone.js",

@@ -119,7 +119,13 @@ pub struct Op {
 }
 
 impl Op {
-    const fn new(method: Method, path: &'static str, id: &'static str, permit: Permit, summary: &'static str) -> Self {
+    const fn new(
+        method: Method,
+        path: &'static str,
+        id: &'static str,
+        permit: Permit,
+        summary: &'static str,
+    ) -> Self {
         Self {
             method,
             path,
@@ -205,7 +211,8 @@ impl Op {
     /// Takes a file as the part `file` of a multipart form.
     pub fn takes_file(mut self) -> Self {
         use utoipa::openapi::schema::{ObjectBuilder, Type};
-        let file = ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream");
+        let file =
+            ObjectBuilder::new().schema_type(Type::String).content_media_type("application/octet-stream");
         let form = ObjectBuilder::new().property("file", file).required("file");
         self.body = Some(Body {
             media_type: "multipart/form-data",
@@ -225,7 +232,8 @@ impl Op {
     pub fn answers_bytes(mut self, media_type: &'static str) -> Self {
         use utoipa::openapi::schema::{ObjectBuilder, Type};
         let bytes = ObjectBuilder::new().schema_type(Type::String);
-        self.answer = (200, Some(Body { media_type, schema: RefOr::T(bytes.into()), components: Vec::new() }));
+        self.answer =
+            (200, Some(Body { media_type, schema: RefOr::T(bytes.into()), components: Vec::new() }));
         self
     }
 

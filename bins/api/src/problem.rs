@@ -30,7 +30,7 @@ impl ResponseError for Problem {
         StatusCode::from_u16(self.0.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The status and headers; [`crate::middleware::problems`] writes the document, because it knows the request.
+    /// The status, the headers and a document, into which the middleware writes what it knows of the request.
     fn error_response(&self) -> HttpResponse<BoxBody> {
         let mut response = HttpResponse::new(self.status_code());
         let headers = response.headers_mut();
@@ -51,7 +51,7 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response
+        ProblemDocument::new(&self.0, "", "").write(response)
     }
 }
 

@@ -91,7 +91,9 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
 ///
 /// # Errors
 /// The deserializer's.
-pub fn trimmed<'de, D: Deserializer<'de>, T: From<Trimmed> + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+pub fn trimmed<'de, D: Deserializer<'de>, T: From<Trimmed> + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::<String>::deserialize(deserializer).map(|text| Trimmed(text.map(|t| t.trim().to_owned())).into())
 }
 
@@ -115,10 +117,14 @@ fn misread(path: &str, message: &str) -> Error {
             _ => format!("{parent}.{last}"),
         }
     };
-    let field = |code, status, name: String, text: String| Error::Fields(status, vec![FieldError::new(name, code, text)]);
+    let field = |code, status, name: String, text: String| {
+        Error::Fields(status, vec![FieldError::new(name, code, text)])
+    };
     if message.starts_with("unknown field") {
         let known: Vec<_> = message.split('`').skip(3).step_by(2).collect();
-        let hint = nearest(quoted, known.iter().copied()).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+        let hint = nearest(quoted, known.iter().copied())
+            .map(|n| format!("; did you mean {n}?"))
+            .unwrap_or_default();
         return field(
             FieldCode::UnknownField,
             Code::MalformedRequest,
@@ -127,7 +133,12 @@ fn misread(path: &str, message: &str) -> Error {
         );
     }
     if message.starts_with("missing field") {
-        return field(FieldCode::Required, Code::ValidationFailed, join(quoted), format!("{quoted} is required"));
+        return field(
+            FieldCode::Required,
+            Code::ValidationFailed,
+            join(quoted),
+            format!("{quoted} is required"),
+        );
     }
     let name = if path == "." { String::new() } else { path.to_owned() };
     if message.starts_with("unknown variant") {
@@ -192,8 +203,12 @@ fn describe(
         "length" => {
             let length = params.get("value").and_then(Value::as_str).map_or(0, |v| v.chars().count());
             match (number("min"), number("max")) {
-                (Some(min), _) if min == 1.0 && length == 0 => (FieldCode::Required, "must not be empty".into()),
-                (Some(min), _) if (length as f64) < min => (FieldCode::TooShort, format!("must have {min} characters at least")),
+                (Some(min), _) if min == 1.0 && length == 0 => {
+                    (FieldCode::Required, "must not be empty".into())
+                }
+                (Some(min), _) if (length as f64) < min => {
+                    (FieldCode::TooShort, format!("must have {min} characters at least"))
+                }
                 (_, Some(max)) => (FieldCode::TooLong, format!("must have {max} characters at most")),
                 _ => (FieldCode::InvalidValue, "has the wrong length".into()),
             }

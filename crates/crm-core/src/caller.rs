@@ -87,7 +87,15 @@ pub struct Caller {
 impl Caller {
     /// The program itself, acting in `org`.
     pub fn system(org: OrgInfo) -> Self {
-        Self { org, principal: Principal::System, user: None, member: None, role: None, session: None, teams: Vec::new() }
+        Self {
+            org,
+            principal: Principal::System,
+            user: None,
+            member: None,
+            role: None,
+            session: None,
+            teams: Vec::new(),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ impl Code {
     /// The HTTP status that goes with it.
     pub const fn status(self) -> u16 {
         match self {
-            Self::MalformedRequest | Self::InvalidParameter | Self::InvalidCursor | Self::ReadOnlyField => 400,
+            Self::MalformedRequest | Self::InvalidParameter | Self::InvalidCursor | Self::ReadOnlyField => {
+                400
+            }
             Self::Unauthenticated | Self::InvalidCredentials => 401,
             Self::Forbidden | Self::NoOrganization => 403,
             Self::NotFound => 404,
@@ -219,19 +221,23 @@ impl From<diesel::result::Error> for Error {
         use diesel::result::{DatabaseErrorKind as Kind, Error as E};
         match error {
             E::NotFound => Self::NotFound,
-            E::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => Self::Unavailable(Box::new(error)),
-            E::DatabaseError(Kind::SerializationFailure, _) => {
-                Self::Refused(Code::Conflict, "somebody else changed the same thing at the same time; try again".into())
+            E::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => {
+                Self::Unavailable(Box::new(error))
             }
+            E::DatabaseError(Kind::SerializationFailure, _) => Self::Refused(
+                Code::Conflict,
+                "somebody else changed the same thing at the same time; try again".into(),
+            ),
             E::DatabaseError(_, ref info) if info.message().starts_with("terminating connection") => {
                 Self::Unavailable(Box::new(error))
             }
             E::DatabaseError(_, ref info) if info.message().contains("statement timeout") => {
                 Self::Unavailable(Box::new(error))
             }
-            E::DatabaseError(_, ref info) if info.message() == "deadlock detected" => {
-                Self::Refused(Code::Conflict, "somebody else changed the same thing at the same time; try again".into())
-            }
+            E::DatabaseError(_, ref info) if info.message() == "deadlock detected" => Self::Refused(
+                Code::Conflict,
+                "somebody else changed the same thing at the same time; try again".into(),
+            ),
             other => Self::Internal(Box::new(other)),
         }
     }

@@ -91,7 +91,9 @@ fn apply(conn: &mut OwnerConnection) -> Result<Vec<String>> {
     let state = SchemaState::compare(&applied);
     if !state.unknown.is_empty() {
         let newer = state.unknown.join(", ");
-        return Err(Error::internal(format!("the database has migrations this program does not know: {newer}")));
+        return Err(Error::internal(format!(
+            "the database has migrations this program does not know: {newer}"
+        )));
     }
     let run = conn.run_pending_migrations(MIGRATIONS).map_err(Error::Internal)?;
     Ok(run.iter().map(ToString::to_string).collect())

@@ -31,7 +31,9 @@ impl FromStr for Decimal {
 impl Decimal {
     /// The number in units of 10^-`exponent`, or none if it has more decimals than that or is too large.
     pub fn in_units(self, exponent: u32) -> Option<i64> {
-        10_i64.checked_pow(exponent.checked_sub(self.scale)?).and_then(|factor| self.digits.checked_mul(factor))
+        10_i64
+            .checked_pow(exponent.checked_sub(self.scale)?)
+            .and_then(|factor| self.digits.checked_mul(factor))
     }
 }
 
@@ -39,7 +41,9 @@ impl Decimal {
 ///
 /// Stored as minor units, written on the wire as a decimal string. The two only meet where the currency is known, so a
 /// value read from either side has to be [settled](Money::settle) before it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
+)]
 #[diesel(sql_type = diesel::sql_types::BigInt)]
 pub enum Money {
     /// As it came in, currency unknown.
@@ -147,13 +151,17 @@ impl diesel::serialize::ToSql<diesel::sql_types::BigInt, diesel::pg::Pg> for Mon
         out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
     ) -> diesel::serialize::Result {
         let minor = self.minor().ok_or("amount without its currency")?;
-        diesel::serialize::ToSql::<diesel::sql_types::BigInt, diesel::pg::Pg>::to_sql(&minor, &mut out.reborrow())
+        diesel::serialize::ToSql::<diesel::sql_types::BigInt, diesel::pg::Pg>::to_sql(
+            &minor,
+            &mut out.reborrow(),
+        )
     }
 }
 
 impl diesel::deserialize::FromSql<diesel::sql_types::BigInt, diesel::pg::Pg> for Money {
     fn from_sql(bytes: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        diesel::deserialize::FromSql::<diesel::sql_types::BigInt, diesel::pg::Pg>::from_sql(bytes).map(Self::Stored)
+        diesel::deserialize::FromSql::<diesel::sql_types::BigInt, diesel::pg::Pg>::from_sql(bytes)
+            .map(Self::Stored)
     }
 }
 
@@ -192,7 +200,9 @@ mod tests {
         ] {
             assert_eq!(settled(text, currency), want.map(str::to_owned).map_err(str::to_owned), "{text}");
         }
-        for wrong in ["", "abc", "1,5", "1e5", "NaN", "Infinity", ".5", "5.", "99999999999999999999", "+1", "1-2"] {
+        for wrong in
+            ["", "abc", "1,5", "1e5", "NaN", "Infinity", ".5", "5.", "99999999999999999999", "+1", "1-2"]
+        {
             assert!(settled(wrong, Currency::USD).is_err(), "{wrong}");
         }
     }

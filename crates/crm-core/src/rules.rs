@@ -20,7 +20,8 @@ fn refuse(code: FieldCode, message: &'static str) -> Result<(), ValidationError>
 /// `invalid_phone`.
 pub fn phone(text: &str) -> Result<(), ValidationError> {
     let allowed = |c: char| c.is_ascii_digit() || " -()+.".contains(c);
-    if (7..=25).contains(&text.len()) && text.chars().all(allowed) && text.chars().any(|c| c.is_ascii_digit()) {
+    if (7..=25).contains(&text.len()) && text.chars().all(allowed) && text.chars().any(|c| c.is_ascii_digit())
+    {
         return Ok(());
     }
     refuse(FieldCode::InvalidPhone, "must have 7 to 25 characters: digits, spaces and - ( ) + .")

@@ -102,7 +102,10 @@ impl Worker {
     }
 
     async fn claim(&self, lease: Uuid) -> Result<Vec<Job>> {
-        #[expect(clippy::disallowed_methods, reason = "a set-returning function in FROM has no form in the DSL")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a set-returning function in FROM has no form in the DSL"
+        )]
         let query = diesel::sql_query("SELECT * FROM outbox_claim($1, $2, $3)")
             .bind::<SqlUuid, _>(lease)
             .bind::<Integer, _>(BATCH)
@@ -122,7 +125,9 @@ impl Worker {
                     Ok(()) => diesel::select(outbox_done(job.id, lease)).execute(conn).await?,
                     Err(failure) => {
                         let (error, retry) = match failure {
-                            Failure::Retry(error) if job.attempts < MAX_ATTEMPTS => (error, Some(backoff(job.attempts))),
+                            Failure::Retry(error) if job.attempts < MAX_ATTEMPTS => {
+                                (error, Some(backoff(job.attempts)))
+                            }
                             Failure::Retry(error) | Failure::Final(error) => (error, None),
                         };
                         diesel::select(outbox_failed(job.id, lease, error, retry)).execute(conn).await?

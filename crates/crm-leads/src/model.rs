@@ -1,7 +1,7 @@
 use chrono::NaiveDate;
 use crm_core::{Error, FieldCode, Money, Result, rules};
 use crm_records::list::{Field, Kind, Resource};
-use crm_records::{Base, LINK_FIELDS, Links, Target};
+use crm_records::{Base, Links, Target, link_fields};
 use crm_schema::leads;
 use diesel::prelude::*;
 use iso_currency::Currency;
@@ -51,6 +51,8 @@ crm_core::text_enum!(
     }
 );
 
+const LINKS: [Field; 3] = link_fields("leads");
+
 /// Leads as a list, and as something that comments, files and history hang on.
 pub const LEADS: Target = Target {
     resource: Resource {
@@ -70,7 +72,7 @@ pub const LEADS: Target = Target {
             Field::new("status", Kind::Choice(LeadStatus::WORDS)).ordered(),
             Field::new("source", Kind::Choice(LeadSource::WORDS)),
             Field::new("industry", Kind::Choice(Industry::WORDS)),
-            Field::new("rating", Kind::Choice(LeadRating::WORDS)),
+            Field::new("rating", Kind::Choice(LeadRating::WORDS)).ordered(),
             Field::new("opportunity_amount", Kind::Money).ordered(),
             Field::new("currency", Kind::Text),
             Field::new("probability", Kind::Integer).ordered(),
@@ -84,9 +86,9 @@ pub const LEADS: Target = Target {
             Field::new("next_follow_up", Kind::Date).ordered(),
             Field::new("is_active", Kind::Bool).required(),
             Field::new("is_sample", Kind::Bool).required(),
-            LINK_FIELDS[0],
-            LINK_FIELDS[1],
-            LINK_FIELDS[2],
+            LINKS[0],
+            LINKS[1],
+            LINKS[2],
         ],
         searchable: true,
         mutable: true,
@@ -97,7 +99,16 @@ pub const LEADS: Target = Target {
 
 /// What a client writes of a lead. Blank texts are stored as null.
 #[derive(
-    Debug, Clone, PartialEq, Serialize, Deserialize, Validate, Queryable, Selectable, Insertable, AsChangeset,
+    Debug,
+    Clone,
+    PartialEq,
+    Serialize,
+    Deserialize,
+    Validate,
+    Queryable,
+    Selectable,
+    Insertable,
+    AsChangeset,
     utoipa::ToSchema,
 )]
 #[serde(default, deny_unknown_fields)]
@@ -242,7 +253,11 @@ impl LeadFields {
         if let Some(amount) = self.opportunity_amount {
             let code = self.currency.get_or_insert_with(|| default_currency.to_owned());
             let currency = Currency::from_code(code).ok_or_else(|| {
-                Error::field("currency", FieldCode::NotAChoice, "must be an ISO 4217 currency code such as EUR")
+                Error::field(
+                    "currency",
+                    FieldCode::NotAChoice,
+                    "must be an ISO 4217 currency code such as EUR",
+                )
             })?;
             let settled = amount
                 .settle(currency)

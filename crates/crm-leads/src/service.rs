@@ -2,8 +2,8 @@ use crm_access::Require;
 use crm_core::{Code, Error, FieldCode, FieldError, Result, Scope, TenantTx};
 use crm_records::list::{Clause, Page, Params, Shaped, SortValues, Value, Where};
 use crm_records::{
-    Base, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns, base_values, created, deleted,
-    diff, updated,
+    Base, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns, base_values, created,
+    deleted, diff, updated,
 };
 use crm_schema::leads;
 use diesel::prelude::*;
@@ -42,7 +42,9 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>
                 .load(t.conn()?)
                 .await?;
             rows.into_iter()
-                .map(|(base, fields, sample, links, keys)| Ok((Lead::stored(base, fields, sample, links)?, keys)))
+                .map(|(base, fields, sample, links, keys)| {
+                    Ok((Lead::stored(base, fields, sample, links)?, keys))
+                })
                 .collect()
         })
         .await?;
@@ -143,8 +145,12 @@ fn refuse_conversion(old: Option<Option<LeadStatus>>, new: Option<LeadStatus>) -
         Err(Error::Fields(Code::Conflict, vec![FieldError::new("status", FieldCode::NotAllowed, message)]))
     };
     match (old, new) {
-        (Some(old), new) if old == converted && new != converted => refused("a converted lead stays converted"),
-        (Some(old), new) if old != converted && new == converted => refused("a lead is converted by its conversion only"),
+        (Some(old), new) if old == converted && new != converted => {
+            refused("a converted lead stays converted")
+        }
+        (Some(old), new) if old != converted && new == converted => {
+            refused("a lead is converted by its conversion only")
+        }
         (None, new) if new == converted => refused("a lead is converted by its conversion only"),
         _ => Ok(()),
     }

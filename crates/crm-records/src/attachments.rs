@@ -73,7 +73,12 @@ impl Attachment {
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see; 400 for parameters.
-pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Params) -> Result<Page<Shaped<Attachment>>> {
+pub async fn list(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    params: &Params,
+) -> Result<Page<Shaped<Attachment>>> {
     target.check_view(t, record).await?;
     let mut selection = ATTACHMENTS.select(params, t.caller(), Scope::All)?;
     selection.and(ATTACHMENTS.compare("record_id", "=", Value::Uuid(record)));
@@ -95,7 +100,13 @@ pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Para
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see.
-pub async fn create(t: &mut TenantTx, target: &Target, record: Uuid, id: Uuid, stored: Stored) -> Result<Attachment> {
+pub async fn create(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    id: Uuid,
+    stored: Stored,
+) -> Result<Attachment> {
     target.check_view(t, record).await?;
     let attachment = Attachment {
         org_id: t.org(),
@@ -142,11 +153,14 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     if !own && t.require(target.change)? == Scope::Own {
         return Err(Error::Forbidden("only whoever added a file or an administrator may delete it".into()));
     }
-    diesel::delete(attachments::table.filter(attachments::org_id.eq(attachment.org_id).and(attachments::id.eq(id))))
-        .execute(t.conn()?)
-        .await?;
+    diesel::delete(
+        attachments::table.filter(attachments::org_id.eq(attachment.org_id).and(attachments::id.eq(id))),
+    )
+    .execute(t.conn()?)
+    .await?;
     crm_jobs::enqueue(t, DELETE_FILES, &DeletedFiles { ids: vec![id] }).await?;
-    log(t, target.resource.kind, attachment.record_id, "file_deleted", json!([attachment.file_name, null])).await
+    log(t, target.resource.kind, attachment.record_id, "file_deleted", json!([attachment.file_name, null]))
+        .await
 }
 
 /// Has the files of a record about to be deleted removed after the commit.
@@ -164,13 +178,22 @@ pub(crate) async fn forget_files(t: &mut TenantTx, record: Uuid) -> Result<()> {
 
 async fn load(t: &mut TenantTx, id: Uuid) -> Result<(Attachment, String)> {
     Ok(attachments::table
-        .inner_join(records::table.on(records::org_id.eq(attachments::org_id).and(records::id.eq(attachments::record_id))))
+        .inner_join(
+            records::table
+                .on(records::org_id.eq(attachments::org_id).and(records::id.eq(attachments::record_id))),
+        )
         .filter(attachments::org_id.eq(t.org()).and(attachments::id.eq(id)))
         .select((Attachment::as_select(), records::kind))
         .first(t.conn()?)
         .await?)
 }
 
-async fn log(t: &mut TenantTx, kind: &str, record: Uuid, action: &str, file: serde_json::Value) -> Result<()> {
+async fn log(
+    t: &mut TenantTx,
+    kind: &str,
+    record: Uuid,
+    action: &str,
+    file: serde_json::Value,
+) -> Result<()> {
     logged(t, kind, record, None, action, [("file".to_owned(), file)].into_iter().collect(), None).await
 }

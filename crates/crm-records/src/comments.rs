@@ -22,7 +22,7 @@ pub const COMMENTS: Resource = Resource {
     table: "comments",
     fields: &[
         Field::new("is_internal", Kind::Bool).required(),
-        Field::link("mentions", "comment_mentions", "membership_id", Rel::Member),
+        Field::link("mentions", MENTIONS, Rel::Member),
     ],
     searchable: false,
     mutable: true,
@@ -45,7 +45,17 @@ pub struct Comment {
 
 /// What a client writes of a comment.
 #[derive(
-    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, Queryable, Selectable, Insertable, AsChangeset,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    Validate,
+    Queryable,
+    Selectable,
+    Insertable,
+    AsChangeset,
     utoipa::ToSchema,
 )]
 #[serde(deny_unknown_fields)]
@@ -79,7 +89,12 @@ fn comment((base, record_id, fields, mentions): Row) -> Comment {
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see; 400 for parameters.
-pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Params) -> Result<Page<Shaped<Comment>>> {
+pub async fn list(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    params: &Params,
+) -> Result<Page<Shaped<Comment>>> {
     target.check_view(t, record).await?;
     let mut selection = COMMENTS.select(params, t.caller(), Scope::All)?;
     selection.and(COMMENTS.compare("record_id", "=", Value::Uuid(record)));
@@ -99,7 +114,10 @@ pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Para
                 ))
                 .load(t.conn()?)
                 .await?;
-            Ok(rows.into_iter().map(|(base, of, fields, at, keys)| (comment((base, of, fields, at)), keys)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|(base, of, fields, at, keys)| (comment((base, of, fields, at)), keys))
+                .collect())
         })
         .await?;
     selection.shape.page(t, page).await
@@ -109,7 +127,12 @@ pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Para
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see.
-pub async fn create(t: &mut TenantTx, target: &Target, record: Uuid, fields: CommentFields) -> Result<Comment> {
+pub async fn create(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    fields: CommentFields,
+) -> Result<Comment> {
     target.check_view(t, record).await?;
     let base = Base::new(t);
     diesel::insert_into(comments::table)
@@ -162,22 +185,24 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid, precondition: &
 }
 
 async fn editable(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<Comment> {
-    let found = comments::table
-        .inner_join(records::table.on(records::org_id.eq(comments::org_id).and(records::id.eq(comments::record_id))))
-        .filter(comments::org_id.eq(t.org()).and(comments::id.eq(id)))
-        .filter(records::kind.eq(target.resource.kind))
-        .select((base_columns!(comments), comments::record_id, CommentFields::as_select(), MENTIONS))
-        .for_update()
-        .first::<Row>(t.conn()?)
-        .await?;
-    let found = comment(found);
-    target.check_view(t, found.record_id).await?;
+    let this = comments::table.filter(comments::org_id.eq(t.org()).and(comments::id.eq(id)));
+    let record: Uuid = this.select(comments::record_id).for_update().first(t.conn()?).await?;
+    let kind =
+        records::table.filter(records::org_id.eq(t.org()).and(records::id.eq(record))).select(records::kind);
+    if kind.first::<String>(t.conn()?).await? != target.resource.kind {
+        return Err(Error::NotFound);
+    }
+    target.check_view(t, record).await?;
+    let columns = (base_columns!(comments), comments::record_id, CommentFields::as_select(), MENTIONS);
+    let found = comment(this.select(columns).first::<Row>(t.conn()?).await?);
     if found.base.created_by.is_some() && found.base.created_by == t.actor() {
         return Ok(found);
     }
     match t.require(target.change)? {
         Scope::All => Ok(found),
-        Scope::Own => Err(Error::Forbidden("only its author or an administrator may change a comment".into())),
+        Scope::Own => {
+            Err(Error::Forbidden("only its author or an administrator may change a comment".into()))
+        }
     }
 }
 

@@ -26,7 +26,8 @@ impl<F: DeserializeOwned + Validate> RecordInput<F> {
     }
 
     fn split(mut object: Object) -> Result<Self> {
-        let links = ["assigned_to", "teams", "tags"].iter().filter_map(|key| object.remove_entry(*key)).collect();
+        let links =
+            ["assigned_to", "teams", "tags"].iter().filter_map(|key| object.remove_entry(*key)).collect();
         // Both are read before either is refused, so that one answer names every fault.
         match (body::parse(object), body::parse(links)) {
             (Ok(fields), Ok(links)) => Ok(Self { fields, links }),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::Target;
-use crate::list::{Field, Kind, Page, Params, Rel, Resource, Shaped};
+use crate::list::{Field, Kind, Page, Params, Resource, Shaped};
 
 /// What was done to a record.
 const ACTIONS: &[&str] =
@@ -19,7 +19,7 @@ const ACTIONS: &[&str] =
 pub const HISTORY: Resource = Resource {
     kind: "change",
     table: "changes",
-    fields: &[Field::new("action", Kind::Choice(ACTIONS)).required(), Field::relation("actor_id", Rel::Member)],
+    fields: &[Field::new("action", Kind::Choice(ACTIONS)).required()],
     searchable: false,
     mutable: false,
 };
@@ -37,7 +37,7 @@ pub struct Change {
     /// `created`, `updated`, `commented`, …
     pub action: String,
     /// Who did it; null for the program itself.
-    pub actor_id: Option<MemberId>,
+    pub created_by: Option<MemberId>,
     /// When.
     pub created_at: DateTime<Utc>,
     /// Field -> [old, new].
@@ -49,7 +49,12 @@ pub struct Change {
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see; 400 for parameters.
-pub async fn list(t: &mut TenantTx, target: &Target, record: Uuid, params: &Params) -> Result<Page<Shaped<Change>>> {
+pub async fn list(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    params: &Params,
+) -> Result<Page<Shaped<Change>>> {
     target.check_view(t, record).await?;
     let mut selection = HISTORY.select(params, t.caller(), crm_core::Scope::All)?;
     selection.and(HISTORY.compare("record_id", "=", crate::list::Value::Uuid(record)));

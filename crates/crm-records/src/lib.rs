@@ -13,6 +13,6 @@ mod target;
 
 pub use base::Base;
 pub use edit::{Edit, Precondition, RecordInput};
-pub use links::{LINK_FIELDS, LinkIds, LinkTable, Links};
+pub use links::{LinkIds, LinkTable, Links, link_fields};
 pub use log::{created, deleted, diff, updated};
 pub use target::Target;

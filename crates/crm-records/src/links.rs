@@ -11,15 +11,20 @@ use validator::Validate;
 
 use crate::list::{Field, Rel};
 
-/// The links of a record as filterable, expandable fields.
-pub const LINK_FIELDS: [Field; 3] = [
-    Field::link("assigned_to", "record_assignees", "membership_id", Rel::Member),
-    Field::link("teams", "record_teams", "team_id", Rel::Team),
-    Field::link("tags", "record_tags", "tag_id", Rel::Tag),
-];
+/// The links of a table's records as filterable, expandable fields.
+pub const fn link_fields(table: &'static str) -> [Field; 3] {
+    let (assignees, teams, tags) = LinkIds::of(table);
+    [
+        Field::link("assigned_to", assignees, Rel::Member),
+        Field::link("teams", teams, Rel::Team),
+        Field::link("tags", tags, Rel::Tag),
+    ]
+}
 
 /// Who works on a record, and how it is labelled.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Validate, Queryable, utoipa::ToSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Validate, Queryable, utoipa::ToSchema,
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct Links {
     /// The members it is assigned to.
@@ -198,17 +203,22 @@ impl QueryFragment<Pg> for LinkStatement<'_> {
 }
 
 /// Selects the ids that a link table holds for each row of a table of records, sorted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkIds {
-    table: &'static str,
-    link: &'static str,
-    owner: &'static str,
-    column: &'static str,
+    pub(crate) table: &'static str,
+    pub(crate) link: &'static str,
+    pub(crate) owner: &'static str,
+    pub(crate) column: &'static str,
 }
 
 impl LinkIds {
     /// The ids in `column` of the link table's rows whose `owner` is a row of `table`.
-    pub const fn new(table: &'static str, link: &'static str, owner: &'static str, column: &'static str) -> Self {
+    pub const fn new(
+        table: &'static str,
+        link: &'static str,
+        owner: &'static str,
+        column: &'static str,
+    ) -> Self {
         Self { table, link, owner, column }
     }
 

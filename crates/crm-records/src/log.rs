@@ -35,7 +35,13 @@ pub async fn created(t: &mut TenantTx, kind: &str, base: &Base, text: Option<&st
 ///
 /// # Errors
 /// Those of the database.
-pub async fn updated(t: &mut TenantTx, kind: &str, base: &Base, fields: Object, text: Option<&str>) -> Result<()> {
+pub async fn updated(
+    t: &mut TenantTx,
+    kind: &str,
+    base: &Base,
+    fields: Object,
+    text: Option<&str>,
+) -> Result<()> {
     logged(t, kind, base.id, Some(base.version), "updated", fields, text).await
 }
 
@@ -49,8 +55,18 @@ pub(crate) async fn logged(
     text: Option<&str>,
 ) -> Result<()> {
     let (org, actor, now) = (t.org(), t.actor(), t.now());
-    let call =
-        record_updated(org, id, kind, version, action, actor, Uuid::now_v7(), now, Value::Object(fields), text);
+    let call = record_updated(
+        org,
+        id,
+        kind,
+        version,
+        action,
+        actor,
+        Uuid::now_v7(),
+        now,
+        Value::Object(fields),
+        text,
+    );
     diesel::select(call).execute(t.conn()?).await?;
     Ok(())
 }
@@ -79,7 +95,8 @@ pub fn diff(old: &impl Serialize, new: &impl Serialize) -> Result<Object> {
     let old = object(serde_json::to_value(old))?;
     let changed = object(serde_json::to_value(new))?.into_iter().filter_map(|(key, value)| {
         let before = old.get(&key).cloned().unwrap_or(Value::Null);
-        (before != value && !SERVER_OWNED.contains(&key.as_str())).then(|| (key, Value::Array(vec![before, value])))
+        (before != value && !SERVER_OWNED.contains(&key.as_str()))
+            .then(|| (key, Value::Array(vec![before, value])))
     });
     Ok(changed.collect())
 }

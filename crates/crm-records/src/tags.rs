@@ -37,7 +37,17 @@ pub const TAGS: Resource = Resource {
 
 /// What a client writes of a tag.
 #[derive(
-    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, Queryable, Selectable, Insertable, AsChangeset,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    Validate,
+    Queryable,
+    Selectable,
+    Insertable,
+    AsChangeset,
     utoipa::ToSchema,
 )]
 #[serde(deny_unknown_fields)]
@@ -91,7 +101,11 @@ fn tag((base, fields, slug): Row) -> Tag {
 fn slug(name: &str) -> Result<String> {
     let words: Vec<_> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
-        return Err(Error::field("name", crm_core::FieldCode::InvalidValue, "must contain a letter or a digit"));
+        return Err(Error::field(
+            "name",
+            crm_core::FieldCode::InvalidValue,
+            "must contain a letter or a digit",
+        ));
     }
     Ok(words.join("-").to_lowercase())
 }
@@ -210,7 +224,9 @@ mod tests {
 
     #[test]
     fn names_of_any_script_have_a_slug() {
-        for (name, want) in [("Big Deal!", "big-deal"), (" a--b ", "a-b"), ("重要", "重要"), ("Größe 3", "größe-3")] {
+        for (name, want) in
+            [("Big Deal!", "big-deal"), (" a--b ", "a-b"), ("重要", "重要"), ("Größe 3", "größe-3")]
+        {
             assert_eq!(slug(name).unwrap(), want);
         }
         assert!(slug("!!!").is_err());

@@ -76,7 +76,9 @@ impl Target {
         if scope == view || self.reaches(t, scope, id).await? {
             return Ok(());
         }
-        Err(Error::Forbidden("this record is beyond your permission: it is neither yours nor your team's".into()))
+        Err(Error::Forbidden(
+            "this record is beyond your permission: it is neither yours nor your team's".into(),
+        ))
     }
 
     async fn reaches(&self, t: &mut TenantTx, scope: Scope, id: Uuid) -> Result<bool> {

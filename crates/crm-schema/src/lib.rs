@@ -23,7 +23,7 @@ diesel::table! {
         record_id -> Uuid,
         version -> Nullable<BigInt>,
         action -> Text,
-        actor_id -> Nullable<Uuid>,
+        created_by -> Nullable<Uuid>,
         created_at -> Timestamptz,
         fields -> Jsonb,
     }
@@ -58,7 +58,7 @@ diesel::table! {
         id -> Uuid,
         kind -> Text,
         record_id -> Uuid,
-        actor_id -> Nullable<Uuid>,
+        created_by -> Nullable<Uuid>,
         created_at -> Timestamptz,
     }
 }

@@ -8,7 +8,10 @@ use validator::Validate;
 pub const TEAMS: Resource = Resource {
     kind: "team",
     table: "teams",
-    fields: &[Field::new("name", Kind::Text).ordered().required(), Field::new("description", Kind::Text).required()],
+    fields: &[
+        Field::new("name", Kind::Text).ordered().required(),
+        Field::new("description", Kind::Text).required(),
+    ],
     searchable: false,
     mutable: true,
 };

@@ -2,7 +2,8 @@ use crm_access::Require;
 use crm_core::{Error, MemberId, Result, TenantTx};
 use crm_records::list::{Page, Params, Shaped, SortValues};
 use crm_records::{
-    Base, Edit, LinkIds, LinkTable, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
+    Base, Edit, LinkIds, LinkTable, Precondition, base_changes, base_columns, base_values, created, deleted,
+    diff, updated,
 };
 use crm_schema::teams;
 use diesel::prelude::*;
@@ -45,7 +46,10 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Team>
                 .order_by(f.order)
                 .limit(f.limit)
                 .offset(f.offset)
-                .select(((base_columns!(teams), teams::name, teams::description, MEMBER_IDS), selection.keys()))
+                .select((
+                    (base_columns!(teams), teams::name, teams::description, MEMBER_IDS),
+                    selection.keys(),
+                ))
                 .load(t.conn()?)
                 .await?;
             Ok(rows.into_iter().map(|(row, keys)| (team(row), keys)).collect())
@@ -148,7 +152,9 @@ async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Team> {
 
 fn taken(error: diesel::result::Error) -> Error {
     match Error::violated_unique(&error) {
-        Some("teams_org_id_name_normalized_key") => Error::taken("name", "there is a team of this name already"),
+        Some("teams_org_id_name_normalized_key") => {
+            Error::taken("name", "there is a team of this name already")
+        }
         _ => error.into(),
     }
 }

@@ -92,13 +92,13 @@ impl Draw<'_> {
         let id = self.id_at(created_at);
         let created_change = self.id_at(created_at);
         let created_by = self.one(&office.members);
-        let status = self.weighted(&[
+        let percents = [
             (LeadStatus::Assigned, 40),
             (LeadStatus::InProcess, 30),
             (LeadStatus::Converted, 15),
             (LeadStatus::Recycled, 10),
-            (LeadStatus::Closed, 5),
-        ]);
+        ];
+        let status = self.one_of(&percents, LeadStatus::Closed);
         let update_at = (status != LeadStatus::Assigned).then(|| self.later(created_at));
         let fields = self.fields(office, index, created_at, status, update_at);
         let update = update_at.map(|at| Update {
@@ -111,8 +111,8 @@ impl Draw<'_> {
                 "probability": [FIRST_PROBABILITY, fields.probability],
             }),
         });
-        let assigned = self.weighted(&[(0, 10), (1, 70), (2, 20)]);
-        let tagged = self.weighted(&[(0, 40), (1, 35), (2, 20), (3, 5)]);
+        let assigned = self.one_of(&[(1, 70), (2, 20)], 0);
+        let tagged = self.one_of(&[(1, 35), (2, 20), (3, 5)], 0);
         DemoLead {
             assignees: self.some(&office.members, assigned),
             team: if self.chance(20) { self.one(&office.teams) } else { None },
@@ -163,12 +163,10 @@ impl Draw<'_> {
             status: Some(status),
             source: LeadSource::from_word(self.word(LeadSource::WORDS)),
             industry: Industry::from_word(self.word(Industry::WORDS)),
-            rating: self.weighted(&[
-                (Some(LeadRating::Hot), 20),
-                (Some(LeadRating::Warm), 45),
-                (Some(LeadRating::Cold), 25),
-                (None, 10),
-            ]),
+            rating: self.one_of(
+                &[(Some(LeadRating::Hot), 20), (Some(LeadRating::Warm), 45), (Some(LeadRating::Cold), 25)],
+                None,
+            ),
             opportunity_amount: amount.map(Money::Stored),
             currency: amount.map(|_| office.currency.to_owned()),
             probability: Some(match status {
@@ -227,7 +225,7 @@ impl Draw<'_> {
 
     /// From 500 to 99,000 in whole units, in minor ones: small amounts are frequent.
     fn amount(&mut self) -> i64 {
-        self.rng.random_range(5..=99) * self.weighted(&[(10_000, 60), (20_000, 25), (100_000, 15)])
+        self.rng.random_range(5..=99) * self.one_of(&[(10_000, 60), (20_000, 25)], 100_000)
     }
 
     /// One of the numbers that are reserved for fiction.
@@ -237,7 +235,8 @@ impl Draw<'_> {
 
     /// A city of the country with its state and a postal code.
     fn place(&mut self, country: &str) -> (&'static str, &'static str, String) {
-        let cities = words::PLACES.iter().find(|(code, _)| *code == country).map_or(&[][..], |(_, cities)| *cities);
+        let cities =
+            words::PLACES.iter().find(|(code, _)| *code == country).map_or(&[][..], |(_, cities)| *cities);
         let (city, state, prefix) = cities.choose(&mut self.rng).copied().unwrap_or_default();
         let number = self.rng.random_range(0..100);
         let code = if country == "GB" {
@@ -269,8 +268,16 @@ impl Draw<'_> {
         self.rng.random_ratio(percent, 100)
     }
 
-    fn weighted<T: Copy + Default>(&mut self, choices: &[(T, u32)]) -> T {
-        choices.choose_weighted(&mut self.rng, |(_, weight)| *weight).map(|(choice, _)| *choice).unwrap_or_default()
+    /// One of the choices, each in so many percent of all cases, or else the last one.
+    fn one_of<T: Copy>(&mut self, percents: &[(T, u32)], otherwise: T) -> T {
+        let mut roll = self.rng.random_range(0..100);
+        for (choice, percent) in percents {
+            if roll < *percent {
+                return *choice;
+            }
+            roll -= percent;
+        }
+        otherwise
     }
 }
 

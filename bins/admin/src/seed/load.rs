@@ -77,7 +77,7 @@ const AROUND: &[(&str, Type)] = &[
 /// Everything but the leads themselves, whose columns stand above.
 const RECORDS: &str = "INSERT INTO records (org_id, id, kind) SELECT org_id, id, 'lead' FROM seed_leads";
 const THE_REST: &str = "
-INSERT INTO changes (org_id, id, record_id, version, action, actor_id, created_at, fields)
+INSERT INTO changes (org_id, id, record_id, version, action, created_by, created_at, fields)
     SELECT org_id, created_change, id, 1, 'created', created_by, created_at, '{}' FROM seed_leads
     UNION ALL
     SELECT org_id, updated_change, id, 2, 'updated', updated_by, updated_at, updated_fields FROM seed_leads
@@ -99,10 +99,17 @@ INSERT INTO search_documents (org_id, record_id, kind, body)
     SELECT org_id, id, 'lead', search_fold(search_text) FROM seed_leads";
 
 /// The tables that a load fills.
-const FILLED: &str = "records, leads, changes, record_assignees, record_teams, record_tags, comments, search_documents";
+const FILLED: &str =
+    "records, leads, changes, record_assignees, record_teams, record_tags, comments, search_documents";
 
 /// Loads the leads of `stream` into an organization, in batches over several connections of the owner.
-pub(super) fn leads(pool: &SyncPool, org: OrgId, office: &Office, stream: &Stream, progress: &ProgressBar) -> Result<()> {
+pub(super) fn leads(
+    pool: &SyncPool,
+    org: OrgId,
+    office: &Office,
+    stream: &Stream,
+    progress: &ProgressBar,
+) -> Result<()> {
     let batches = stream.leads.div_ceil(BATCH);
     let next = AtomicU64::new(0);
     let loader = || -> Result<()> {
@@ -144,11 +151,14 @@ fn load(client: &mut Client, org: OrgId, leads: impl Iterator<Item = DemoLead>) 
     let mut transaction = client.transaction()?;
     // A UUID's text cannot carry SQL.
     transaction.batch_execute(&format!("SET LOCAL app.current_org = '{org}'"))?;
+    let t0 = std::time::Instant::now();
     let copied = copy(&mut transaction, org, leads)?;
+    let t1 = std::time::Instant::now();
     let columns = names(LEAD);
     transaction.batch_execute(&format!(
         "{RECORDS}; INSERT INTO leads ({columns}) SELECT {columns} FROM seed_leads; {THE_REST}"
     ))?;
+    eprintln!("copy {:?} insert {:?}", t1 - t0, t1.elapsed());
     transaction.commit()?;
     Ok(copied)
 }

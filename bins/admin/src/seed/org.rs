@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail};
-use chrono::Utc;
+use anyhow::{Context, Result};
 use crm_access::BuiltinRole;
 use crm_core::rules::normalize_email;
 use crm_core::{Caller, Db, MemberId, OrgId, OrgInfo, TenantTx, UserId, body};
 use crm_identity::members::MEMBERS;
 use crm_identity::orgs::NewOrg;
 use crm_identity::{
-    AccessClaims, Client, Identity, IdentitySettings, RefreshToken, Register, SignedIn, TokenPair, TokenSettings,
+    AccessClaims, Client, Identity, IdentitySettings, RefreshToken, Register, SignedIn, TokenPair,
+    TokenSettings,
 };
 use crm_records::tags::TagFields;
 use crm_records::{Base, base_values};
@@ -69,7 +69,10 @@ impl Founder {
         let exists = db
             .platform(async |p| {
                 let account = users::table.filter(users::email_normalized.eq(normalize_email(email)));
-                diesel::select(diesel::dsl::exists(account)).get_result(p.conn()?).await.map_err(crm_core::Error::from)
+                diesel::select(diesel::dsl::exists(account))
+                    .get_result(p.conn()?)
+                    .await
+                    .map_err(crm_core::Error::from)
             })
             .await
             .map_err(told)?;
@@ -189,8 +192,8 @@ fn people(org: &str, number: usize, rng: &mut StdRng) -> Vec<Person> {
     let mut seen = BTreeSet::new();
     let mut all = Vec::new();
     while all.len() < number {
-        let [first, last] =
-            [words::FIRST_NAMES, words::LAST_NAMES].map(|names| names.choose(rng).copied().unwrap_or_default());
+        let [first, last] = [words::FIRST_NAMES, words::LAST_NAMES]
+            .map(|names| names.choose(rng).copied().unwrap_or_default());
         let email = format!("{}.{}@{domain}.example", ascii(first), ascii(last));
         if seen.insert(email.clone()) {
             all.push(Person { name: format!("{first} {last}"), email });

@@ -1,8 +1,8 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
 use crm_identity::{
-    ChangePassword, ForgotPassword, Login, Me, RefreshToken, Register, ResetPassword, SignedIn, SwitchOrg, Switched,
-    TokenPair, User, VerifyEmail,
+    ChangePassword, ForgotPassword, Login, Me, RefreshToken, Register, ResetPassword, SignedIn, SwitchOrg,
+    Switched, TokenPair, User, VerifyEmail,
 };
 
 use crate::extract::{Anonymous, Ctx, Json};
@@ -19,17 +19,27 @@ pub(super) fn routes(r: &mut Routes) {
         register,
     )
     .add(
-        Op::post("/api/auth/login/", "login", Public, "Sign in, into an organization if one is named or known")
-            .takes::<Login>()
-            .answers::<SignedIn>(200)
-            .refuses(&[401, 403]),
+        Op::post(
+            "/api/auth/login/",
+            "login",
+            Public,
+            "Sign in, into an organization if one is named or known",
+        )
+        .takes::<Login>()
+        .answers::<SignedIn>(200)
+        .refuses(&[401, 403]),
         login,
     )
     .add(
-        Op::post("/api/auth/refresh-token/", "refresh_token", Public, "New tokens for a refresh token, which is spent")
-            .takes::<RefreshToken>()
-            .answers::<TokenPair>(200)
-            .refuses(&[401, 403]),
+        Op::post(
+            "/api/auth/refresh-token/",
+            "refresh_token",
+            Public,
+            "New tokens for a refresh token, which is spent",
+        )
+        .takes::<RefreshToken>()
+        .answers::<TokenPair>(200)
+        .refuses(&[401, 403]),
         refresh,
     )
     .add(Op::post("/api/auth/logout/", "logout", Public, "End the session").takes::<RefreshToken>(), logout)
@@ -42,19 +52,34 @@ pub(super) fn routes(r: &mut Routes) {
         switch_org,
     )
     .add(
-        Op::post("/api/auth/password/change/", "change_password", Anyone, "Change the password; other sessions end")
-            .takes::<ChangePassword>(),
+        Op::post(
+            "/api/auth/password/change/",
+            "change_password",
+            Anyone,
+            "Change the password; other sessions end",
+        )
+        .takes::<ChangePassword>(),
         change_password,
     )
     .add(
-        Op::post("/api/auth/password/forgot/", "forgot_password", Public, "Ask for a link that sets a new password")
-            .takes::<ForgotPassword>()
-            .accepted(),
+        Op::post(
+            "/api/auth/password/forgot/",
+            "forgot_password",
+            Public,
+            "Ask for a link that sets a new password",
+        )
+        .takes::<ForgotPassword>()
+        .accepted(),
         forgot_password,
     )
     .add(
-        Op::post("/api/auth/password/reset/", "reset_password", Public, "Set a new password; all sessions end")
-            .takes::<ResetPassword>(),
+        Op::post(
+            "/api/auth/password/reset/",
+            "reset_password",
+            Public,
+            "Set a new password; all sessions end",
+        )
+        .takes::<ResetPassword>(),
         reset_password,
     )
     .add(
@@ -64,7 +89,8 @@ pub(super) fn routes(r: &mut Routes) {
         verify_email,
     )
     .add(
-        Op::post("/api/auth/verify-email/resend/", "resend_verification", Anyone, "Mail the link again").accepted(),
+        Op::post("/api/auth/verify-email/resend/", "resend_verification", Anyone, "Mail the link again")
+            .accepted(),
         resend_verification,
     );
 }

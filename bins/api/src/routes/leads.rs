@@ -13,9 +13,14 @@ pub(super) fn routes(r: &mut Routes) {
     let view = Permission(LEADS.view);
     let change = Permission(LEADS.change);
     r.add(
-        Op::get("/api/leads/", "list_leads", view, "List leads, without converted ones unless status is given")
-            .lists(LEADS.resource)
-            .answers::<Page<Lead>>(200),
+        Op::get(
+            "/api/leads/",
+            "list_leads",
+            view,
+            "List leads, without converted ones unless status is given",
+        )
+        .lists(LEADS.resource)
+        .answers::<Page<Lead>>(200),
         list,
     )
     .add(
@@ -43,7 +48,10 @@ pub(super) fn routes(r: &mut Routes) {
             .refuses(&[409]),
         update,
     )
-    .add(Op::delete("/api/leads/{id}/", "delete_lead", Permission("leads.delete_lead"), "Delete a lead"), delete);
+    .add(
+        Op::delete("/api/leads/{id}/", "delete_lead", Permission("leads.delete_lead"), "Delete a lead"),
+        delete,
+    );
     record_routes!(r, "leads", "lead", LEADS);
 }
 

@@ -23,7 +23,11 @@ pub(super) fn routes(r: &mut Routes) {
             .refuses(&[403]),
         create,
     )
-    .add(Op::get("/api/org/{id}/", "get_org", Member, "The organization of the token").answers::<Organization>(200), find)
+    .add(
+        Op::get("/api/org/{id}/", "get_org", Member, "The organization of the token")
+            .answers::<Organization>(200),
+        find,
+    )
     .add(
         Op::put("/api/org/{id}/", "replace_org", change, "Replace the organization's data")
             .takes::<OrgFields>()
@@ -42,9 +46,14 @@ pub(super) fn routes(r: &mut Routes) {
         settings,
     )
     .add(
-        Op::patch("/api/org/settings/", "change_org_settings", change, "Change the organization of the token")
-            .takes::<OrgFields>()
-            .answers::<Organization>(200),
+        Op::patch(
+            "/api/org/settings/",
+            "change_org_settings",
+            change,
+            "Change the organization of the token",
+        )
+        .takes::<OrgFields>()
+        .answers::<Organization>(200),
         change_settings,
     );
 }

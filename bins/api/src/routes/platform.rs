@@ -19,12 +19,18 @@ pub(super) fn routes(r: &mut Routes) {
         list,
     )
     .add(
-        Op::get("/api/platform/orgs/{id}/", "inspect_org", view, "One organization").answers::<PlatformOrg>(200),
+        Op::get("/api/platform/orgs/{id}/", "inspect_org", view, "One organization")
+            .answers::<PlatformOrg>(200),
         find,
     )
     .add(
-        Op::post("/api/platform/orgs/{id}/suspend/", "suspend_org", change, "Shut everybody out of an organization")
-            .answers::<PlatformOrg>(200),
+        Op::post(
+            "/api/platform/orgs/{id}/suspend/",
+            "suspend_org",
+            change,
+            "Shut everybody out of an organization",
+        )
+        .answers::<PlatformOrg>(200),
         suspend,
     )
     .add(
@@ -35,7 +41,9 @@ pub(super) fn routes(r: &mut Routes) {
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<PlatformOrg>>, Problem> {
-    Ok(web::Json(ctx.platform(async |p, admin| platform::list_orgs(p, &ctx.client, &admin, &query.0).await).await?))
+    Ok(web::Json(
+        ctx.platform(async |p, admin| platform::list_orgs(p, &ctx.client, &admin, &query.0).await).await?,
+    ))
 }
 
 async fn find(ctx: Ctx, id: Pk) -> Result<web::Json<PlatformOrg>, Problem> {
@@ -45,10 +53,14 @@ async fn find(ctx: Ctx, id: Pk) -> Result<web::Json<PlatformOrg>, Problem> {
 
 async fn suspend(ctx: Ctx, id: Pk) -> Result<web::Json<PlatformOrg>, Problem> {
     let id = OrgId(id.0);
-    Ok(web::Json(ctx.platform(async |p, admin| platform::suspend_org(p, &ctx.client, &admin, id).await).await?))
+    Ok(web::Json(
+        ctx.platform(async |p, admin| platform::suspend_org(p, &ctx.client, &admin, id).await).await?,
+    ))
 }
 
 async fn resume(ctx: Ctx, id: Pk) -> Result<web::Json<PlatformOrg>, Problem> {
     let id = OrgId(id.0);
-    Ok(web::Json(ctx.platform(async |p, admin| platform::resume_org(p, &ctx.client, &admin, id).await).await?))
+    Ok(web::Json(
+        ctx.platform(async |p, admin| platform::resume_org(p, &ctx.client, &admin, id).await).await?,
+    ))
 }

@@ -4,11 +4,11 @@ use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use crm_core::{Code, Error, FieldCode, Result, body};
+use crm_records::Target;
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
-use crm_records::Target;
 use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
 use futures_util::StreamExt;
 use uuid::Uuid;
@@ -30,49 +30,99 @@ macro_rules! record_routes {
         let comments = concat!("/api/", $module, "/comment/{id}/");
         let files = concat!("/api/", $module, "/attachment/{id}/");
         $r.add(
-            Op::get(comments, concat!("list_", $word, "_comments"), view, "The comments of a record; the id is the record's")
-                .lists(crm_records::comments::COMMENTS)
-                .answers::<crm_records::list::Page<crm_records::comments::Comment>>(200),
+            Op::get(
+                comments,
+                concat!("list_", $word, "_comments"),
+                view,
+                "The comments of a record; the id is the record's",
+            )
+            .lists(crm_records::comments::COMMENTS)
+            .answers::<crm_records::list::Page<crm_records::comments::Comment>>(200),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_comments(ctx, &$target, id, query).await,
         )
         .add(
-            Op::post(comments, concat!("add_", $word, "_comment"), view, "Comment on a record; the id is the record's")
-                .takes::<crm_records::comments::CommentFields>()
-                .answers::<crm_records::comments::Comment>(201),
+            Op::post(
+                comments,
+                concat!("add_", $word, "_comment"),
+                view,
+                "Comment on a record; the id is the record's",
+            )
+            .takes::<crm_records::comments::CommentFields>()
+            .answers::<crm_records::comments::Comment>(201),
             async |ctx: Ctx, id: Pk, body: Json| shared::add_comment(ctx, $module, &$target, id, body).await,
         )
         .add(
-            Op::put(comments, concat!("replace_", $word, "_comment"), view, "Replace a comment; the id is the comment's")
-                .takes::<crm_records::comments::CommentFields>()
-                .answers::<crm_records::comments::Comment>(200),
-            async |ctx: Ctx, id: Pk, change: Change, view: View| shared::edit_comment(ctx, &$target, id, change, view).await,
+            Op::put(
+                comments,
+                concat!("replace_", $word, "_comment"),
+                view,
+                "Replace a comment; the id is the comment's",
+            )
+            .takes::<crm_records::comments::CommentFields>()
+            .answers::<crm_records::comments::Comment>(200),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| {
+                shared::edit_comment(ctx, &$target, id, change, view).await
+            },
         )
         .add(
-            Op::patch(comments, concat!("change_", $word, "_comment"), view, "Change a comment; the id is the comment's")
-                .takes::<crm_records::comments::CommentFields>()
-                .answers::<crm_records::comments::Comment>(200),
-            async |ctx: Ctx, id: Pk, change: Change, view: View| shared::edit_comment(ctx, &$target, id, change, view).await,
+            Op::patch(
+                comments,
+                concat!("change_", $word, "_comment"),
+                view,
+                "Change a comment; the id is the comment's",
+            )
+            .takes::<crm_records::comments::CommentFields>()
+            .answers::<crm_records::comments::Comment>(200),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| {
+                shared::edit_comment(ctx, &$target, id, change, view).await
+            },
         )
         .add(
-            Op::delete(comments, concat!("delete_", $word, "_comment"), view, "Delete a comment; the id is the comment's"),
-            async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete_comment(ctx, &$target, id, condition).await,
+            Op::delete(
+                comments,
+                concat!("delete_", $word, "_comment"),
+                view,
+                "Delete a comment; the id is the comment's",
+            ),
+            async |ctx: Ctx, id: Pk, condition: IfMatch| {
+                shared::delete_comment(ctx, &$target, id, condition).await
+            },
         )
         .add(
-            Op::get(files, concat!("list_", $word, "_attachments"), view, "The files of a record; the id is the record's")
-                .lists(crm_records::attachments::ATTACHMENTS)
-                .answers::<crm_records::list::Page<crm_records::attachments::Attachment>>(200),
+            Op::get(
+                files,
+                concat!("list_", $word, "_attachments"),
+                view,
+                "The files of a record; the id is the record's",
+            )
+            .lists(crm_records::attachments::ATTACHMENTS)
+            .answers::<crm_records::list::Page<crm_records::attachments::Attachment>>(200),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_files(ctx, &$target, id, query).await,
         )
         .add(
-            Op::post(files, concat!("add_", $word, "_attachment"), view, "Add a file of up to 25 MiB; the id is the record's")
-                .takes_file()
-                .answers::<crm_records::attachments::Attachment>(201),
-            async |ctx: Ctx, id: Pk, form: actix_multipart::Multipart| shared::add_file(ctx, &$target, id, form).await,
+            Op::post(
+                files,
+                concat!("add_", $word, "_attachment"),
+                view,
+                "Add a file of up to 25 MiB; the id is the record's",
+            )
+            .takes_file()
+            .answers::<crm_records::attachments::Attachment>(201),
+            async |ctx: Ctx, id: Pk, form: actix_multipart::Multipart| {
+                shared::add_file(ctx, &$target, id, form).await
+            },
         )
         .add(
-            Op::delete(files, concat!("delete_", $word, "_attachment"), view, "Delete a file; the id is the file's")
-                .unversioned(),
-            async |ctx: Ctx, id: Pk| -> Result<HttpResponse, Problem> { shared::delete_file(ctx, &$target, id).await },
+            Op::delete(
+                files,
+                concat!("delete_", $word, "_attachment"),
+                view,
+                "Delete a file; the id is the file's",
+            )
+            .unversioned(),
+            async |ctx: Ctx, id: Pk| -> Result<HttpResponse, Problem> {
+                shared::delete_file(ctx, &$target, id).await
+            },
         )
         .add(
             Op::get(
@@ -150,7 +200,12 @@ pub(super) async fn list_files(ctx: Ctx, target: &Target, id: Pk, query: Query) 
 }
 
 /// The bytes go to the storage between two short transactions: nothing slow happens inside one.
-pub(super) async fn add_file(ctx: Ctx, target: &Target, id: Pk, form: Multipart) -> Result<HttpResponse, Problem> {
+pub(super) async fn add_file(
+    ctx: Ctx,
+    target: &Target,
+    id: Pk,
+    form: Multipart,
+) -> Result<HttpResponse, Problem> {
     let org = ctx
         .tenant(async |t| {
             target.check_view(t, id.0).await?;
@@ -174,21 +229,30 @@ pub(super) async fn add_file(ctx: Ctx, target: &Target, id: Pk, form: Multipart)
 
 async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
     let malformed = |why: String| Error::Refused(Code::MalformedRequest, why.into());
-    let part = form.next().await.ok_or_else(|| malformed("send a multipart form with one part named file".into()))?;
+    let part = form
+        .next()
+        .await
+        .ok_or_else(|| malformed("send a multipart form with one part named file".into()))?;
     let part = part.map_err(|e| match e {
-        actix_multipart::MultipartError::ContentTypeMissing | actix_multipart::MultipartError::ContentTypeIncompatible => {
+        actix_multipart::MultipartError::ContentTypeMissing
+        | actix_multipart::MultipartError::ContentTypeIncompatible => {
             Error::Refused(Code::UnsupportedMediaType, "send the file as multipart/form-data".into())
         }
         other => malformed(format!("the form is malformed: {other}")),
     })?;
     if part.name() != Some("file") {
-        return Err(Error::field("file", FieldCode::Required, "the first part of the form must be named file"));
+        return Err(Error::field(
+            "file",
+            FieldCode::Required,
+            "the first part of the form must be named file",
+        ));
     }
     let name = part.content_disposition().and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
     storage.put(org, id, &name, MAX_ATTACHMENT_BYTES, part).await.map_err(|e| match e {
-        crm_storage::Error::TooLarge { limit_bytes } => {
-            Error::Refused(Code::PayloadTooLarge, format!("a file may have {limit_bytes} bytes at most").into())
-        }
+        crm_storage::Error::TooLarge { limit_bytes } => Error::Refused(
+            Code::PayloadTooLarge,
+            format!("a file may have {limit_bytes} bytes at most").into(),
+        ),
         crm_storage::Error::Empty => Error::field("file", FieldCode::Required, "the file is empty"),
         crm_storage::Error::TypeRefused => {
             Error::Refused(Code::UnsupportedMediaType, "programs are not accepted as files".into())
@@ -225,8 +289,14 @@ async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
 
 /// `attachment` with the name in both forms of RFC 6266.
 fn disposition(name: &str) -> String {
-    let plain: String = name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
+        .collect();
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b);
-    let encoded: String = name.bytes().map(|b| if token(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+    let encoded: String = name
+        .bytes()
+        .map(|b| if token(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect();
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
 }

@@ -39,8 +39,13 @@ pub(super) fn routes(r: &mut Routes) {
         update,
     )
     .add(
-        Op::delete("/api/roles/{id}/", "delete_role", Permission("roles.delete_role"), "Delete a role that nobody has")
-            .refuses(&[409]),
+        Op::delete(
+            "/api/roles/{id}/",
+            "delete_role",
+            Permission("roles.delete_role"),
+            "Delete a role that nobody has",
+        )
+        .refuses(&[409]),
         delete,
     );
 }

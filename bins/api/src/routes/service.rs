@@ -14,11 +14,19 @@ use crate::{openapi, telemetry};
 pub(super) fn routes(r: &mut Routes) {
     r.add(Op::get("/healthz/", "health", Public, "The process is up").answers::<Health>(200), health)
         .add(
-            Op::get("/readyz/", "readiness", Public, "The database is reachable, its schema current, the role safe")
-                .answers::<Readiness>(200),
+            Op::get(
+                "/readyz/",
+                "readiness",
+                Public,
+                "The database is reachable, its schema current, the role safe",
+            )
+            .answers::<Readiness>(200),
             ready,
         )
-        .add(Op::get("/metrics/", "metrics", Public, "Figures for Prometheus").answers_bytes("text/plain"), metrics)
+        .add(
+            Op::get("/metrics/", "metrics", Public, "Figures for Prometheus").answers_bytes("text/plain"),
+            metrics,
+        )
         .add(
             Op::get("/api/schema/", "schema", Public, "This document")
                 .takes_query(&[("format", "`json`, unless `yaml` is asked for.")])

@@ -10,36 +10,38 @@ use crate::problem::Problem;
 
 pub(super) fn routes(r: &mut Routes) {
     let (view, change) = (Permission("tags.view_tag"), Permission("tags.change_tag"));
-    r.add(
-        Op::get("/api/tags/", "list_tags", view, "List tags").lists(TAGS).answers::<Page<Tag>>(200),
-        list,
-    )
-    .add(
-        Op::post("/api/tags/", "create_tag", Permission("tags.add_tag"), "Make a tag")
-            .takes::<TagFields>()
-            .answers::<Tag>(201)
-            .refuses(&[409]),
-        create,
-    )
-    .add(Op::get("/api/tags/{id}/", "get_tag", view, "One tag").shaped(TAGS).answers::<Tag>(200), find)
-    .add(
-        Op::put("/api/tags/{id}/", "replace_tag", change, "Replace a tag")
-            .takes::<TagFields>()
-            .answers::<Tag>(200)
-            .refuses(&[409]),
-        update,
-    )
-    .add(
-        Op::patch("/api/tags/{id}/", "change_tag", change, "Change a tag")
-            .takes::<TagFields>()
-            .answers::<Tag>(200)
-            .refuses(&[409]),
-        update,
-    )
-    .add(
-        Op::delete("/api/tags/{id}/", "delete_tag", Permission("tags.delete_tag"), "Archive a tag: it stays on the records that have it"),
-        delete,
-    );
+    r.add(Op::get("/api/tags/", "list_tags", view, "List tags").lists(TAGS).answers::<Page<Tag>>(200), list)
+        .add(
+            Op::post("/api/tags/", "create_tag", Permission("tags.add_tag"), "Make a tag")
+                .takes::<TagFields>()
+                .answers::<Tag>(201)
+                .refuses(&[409]),
+            create,
+        )
+        .add(Op::get("/api/tags/{id}/", "get_tag", view, "One tag").shaped(TAGS).answers::<Tag>(200), find)
+        .add(
+            Op::put("/api/tags/{id}/", "replace_tag", change, "Replace a tag")
+                .takes::<TagFields>()
+                .answers::<Tag>(200)
+                .refuses(&[409]),
+            update,
+        )
+        .add(
+            Op::patch("/api/tags/{id}/", "change_tag", change, "Change a tag")
+                .takes::<TagFields>()
+                .answers::<Tag>(200)
+                .refuses(&[409]),
+            update,
+        )
+        .add(
+            Op::delete(
+                "/api/tags/{id}/",
+                "delete_tag",
+                Permission("tags.delete_tag"),
+                "Archive a tag: it stays on the records that have it",
+            ),
+            delete,
+        );
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Tag>>>, Problem> {

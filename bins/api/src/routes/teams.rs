@@ -37,7 +37,12 @@ pub(super) fn routes(r: &mut Routes) {
         update,
     )
     .add(
-        Op::delete("/api/teams/{id}/", "delete_team", Permission("teams.delete_team"), "Delete a team: records assigned to it lose the assignment"),
+        Op::delete(
+            "/api/teams/{id}/",
+            "delete_team",
+            Permission("teams.delete_team"),
+            "Delete a team: records assigned to it lose the assignment",
+        ),
         delete,
     );
 }

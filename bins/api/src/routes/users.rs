@@ -28,14 +28,24 @@ pub(super) fn routes(r: &mut Routes) {
         invite,
     )
     .add(
-        Op::get("/api/users/get-teams-and-users/", "get_teams_and_users", AnyMember, "Active members and teams, for pickers")
-            .answers::<Roster>(200),
+        Op::get(
+            "/api/users/get-teams-and-users/",
+            "get_teams_and_users",
+            AnyMember,
+            "Active members and teams, for pickers",
+        )
+        .answers::<Roster>(200),
         roster,
     )
     .add(
-        Op::get("/api/user/{id}/", "get_user", AnyMember, "One member: oneself, or anybody with `users.view_user`")
-            .shaped(MEMBERS)
-            .answers::<Member>(200),
+        Op::get(
+            "/api/user/{id}/",
+            "get_user",
+            AnyMember,
+            "One member: oneself, or anybody with `users.view_user`",
+        )
+        .shaped(MEMBERS)
+        .answers::<Member>(200),
         find,
     )
     .add(
@@ -53,19 +63,30 @@ pub(super) fn routes(r: &mut Routes) {
         update,
     )
     .add(
-        Op::delete("/api/user/{id}/", "remove_user", Permission("users.delete_user"), "End a membership; the account stays")
-            .refuses(&[409]),
+        Op::delete(
+            "/api/user/{id}/",
+            "remove_user",
+            Permission("users.delete_user"),
+            "End a membership; the account stays",
+        )
+        .refuses(&[409]),
         remove,
     )
     .add(
-        Op::post("/api/user/{id}/status/", "change_user_status", change, "Shut a member out, or let them in again")
-            .takes::<StatusChange>()
-            .answers::<Member>(200)
-            .refuses(&[409]),
+        Op::post(
+            "/api/user/{id}/status/",
+            "change_user_status",
+            change,
+            "Shut a member out, or let them in again",
+        )
+        .takes::<StatusChange>()
+        .answers::<Member>(200)
+        .refuses(&[409]),
         change_status,
     )
     .add(
-        Op::get("/api/profile/", "get_profile", AnyMember, "One's own membership with its permissions").answers::<Profile>(200),
+        Op::get("/api/profile/", "get_profile", AnyMember, "One's own membership with its permissions")
+            .answers::<Profile>(200),
         my_profile,
     )
     .add(
@@ -75,8 +96,13 @@ pub(super) fn routes(r: &mut Routes) {
         change_profile,
     )
     .add(
-        Op::get("/api/auth/profile/", "get_auth_profile", AnyMember, "One's own membership with its permissions")
-            .answers::<Profile>(200),
+        Op::get(
+            "/api/auth/profile/",
+            "get_auth_profile",
+            AnyMember,
+            "One's own membership with its permissions",
+        )
+        .answers::<Profile>(200),
         my_profile,
     )
     .add(
@@ -84,17 +110,27 @@ pub(super) fn routes(r: &mut Routes) {
         leave,
     )
     .add(
-        Op::post("/api/auth/invitation/accept/", "accept_invitation", Anyone, "Accept an invitation with the invited address")
-            .takes::<AcceptInvitation>()
-            .answers::<SignedIn>(200)
-            .refuses(&[403]),
+        Op::post(
+            "/api/auth/invitation/accept/",
+            "accept_invitation",
+            Anyone,
+            "Accept an invitation with the invited address",
+        )
+        .takes::<AcceptInvitation>()
+        .answers::<SignedIn>(200)
+        .refuses(&[403]),
         accept,
     )
     .add(
-        Op::post("/api/auth/invitation/join/", "join_by_invitation", Public, "Accept an invitation by opening an account")
-            .takes::<AcceptInvitation>()
-            .answers::<SignedIn>(201)
-            .refuses(&[401]),
+        Op::post(
+            "/api/auth/invitation/join/",
+            "join_by_invitation",
+            Public,
+            "Accept an invitation by opening an account",
+        )
+        .takes::<AcceptInvitation>()
+        .answers::<SignedIn>(201)
+        .refuses(&[401]),
         join,
     );
 }
@@ -135,6 +171,7 @@ async fn remove(ctx: Ctx, id: Pk, condition: IfMatch) -> Result<HttpResponse, Pr
 
 async fn change_status(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<Member>, Problem> {
     let change = async |t: &mut crm_core::TenantTx| {
+        members::find(t, id.0).await?;
         let wanted: StatusChange = body::parse(json.0)?;
         members::change_status(t, &ctx.client, id.0, wanted).await
     };

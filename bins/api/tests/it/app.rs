@@ -23,40 +23,40 @@ type Call = dyn Fn(test::TestRequest) -> LocalBoxFuture<'static, ServiceResponse
 
 /// The application, with a database that other tests of this process share: each test makes its own organizations.
 #[derive(Clone)]
-pub struct TestApp {
+pub(crate) struct TestApp {
     call: Rc<Call>,
-    pub db: Db,
-    pub identity: Identity,
+    pub(crate) db: Db,
+    pub(crate) identity: Identity,
     _files: Rc<tempfile::TempDir>,
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Reply {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub bytes: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The body, once the status is the expected one.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
+    pub(crate) fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
         self.json()
     }
 
     /// `code` of the problem document and the fields at fault, once the status is the expected one.
     #[track_caller]
-    pub fn problem(self, status: u16) -> (String, Vec<String>) {
+    pub(crate) fn problem(self, status: u16) -> (String, Vec<String>) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let body = self.expect(status);
         assert_eq!(body["status"], status);
@@ -68,29 +68,28 @@ impl Reply {
 
 /// Somebody signed in.
 #[derive(Clone)]
-pub struct Person {
-    pub app: TestApp,
-    pub email: String,
-    pub token: String,
+pub(crate) struct Person {
+    pub(crate) app: TestApp,
+    pub(crate) email: String,
+    pub(crate) token: String,
     /// The token of the registration, which names no organization.
-    pub first_token: String,
-    pub refresh: String,
+    pub(crate) first_token: String,
+    pub(crate) refresh: String,
     /// The membership, in an organization.
-    pub member: Value,
-    pub org: Value,
+    pub(crate) member: Value,
+    pub(crate) org: Value,
 }
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 static MAILBOX: Mutex<Vec<Message>> = Mutex::new(Vec::new());
 
 impl TestApp {
-    pub async fn new() -> Self {
-        Self::on(crm_testkit::shared_db().await)
-            .await
+    pub(crate) async fn new() -> Self {
+        Self::on(crm_testkit::shared_db().await).await
     }
 
-    pub async fn on(db: Db) -> Self {
+    pub(crate) async fn on(db: Db) -> Self {
         let files = tempfile::tempdir().unwrap();
         let storage = Storage::local(files.path()).unwrap();
         let settings = IdentitySettings {
@@ -110,13 +109,19 @@ impl TestApp {
         Self { call, db, identity, _files: Rc::new(files) }
     }
 
-    pub async fn send(&self, request: test::TestRequest) -> Reply {
+    pub(crate) async fn send(&self, request: test::TestRequest) -> Reply {
         let response = (self.call)(request).await;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Reply { status, headers, bytes: test::read_body(response).await.to_vec() }
     }
 
-    pub async fn request(&self, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Reply {
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<&Value>,
+    ) -> Reply {
         let mut request = test::TestRequest::default()
             .method(method)
             .uri(path)
@@ -132,16 +137,16 @@ impl TestApp {
         self.send(request).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request(Method::GET, path, None, None).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
         self.request(Method::POST, path, None, Some(body)).await
     }
 
     /// Opens an account, without an organization.
-    pub async fn register(&self, email: &str) -> Person {
+    pub(crate) async fn register(&self, email: &str) -> Person {
         let body = json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD, "name": "Test Person"});
         let answer = self.post("/api/auth/register/", &body).await.expect(201);
         Person {
@@ -156,14 +161,14 @@ impl TestApp {
     }
 
     /// Somebody with an organization of their own, of which they are the administrator.
-    pub async fn founder(&self) -> Person {
+    pub(crate) async fn founder(&self) -> Person {
         let person = self.register(&unique_email()).await;
         let org = person.post("/api/org/", &json!({"name": "Test organization"})).await.expect(201);
         person.switch(org["id"].as_str().unwrap()).await
     }
 
     /// The newest mail to an address, once the outbox is worked off.
-    pub async fn mail_to(&self, email: &str) -> Option<Message> {
+    pub(crate) async fn mail_to(&self, email: &str) -> Option<Message> {
         let worker = Worker::new(self.db.clone());
         let deliver = async |job: &Job| -> Result<(), Failure> {
             match job.kind.as_str() {
@@ -183,14 +188,14 @@ impl TestApp {
 }
 
 impl Person {
-    pub async fn switch(&self, org: &str) -> Self {
+    pub(crate) async fn switch(&self, org: &str) -> Self {
         let answer = self.post("/api/auth/switch-org/", &json!({"org_id": org})).await.expect(200);
         let token = answer["access_token"].as_str().unwrap().to_owned();
         Self { token, member: answer["profile"].clone(), org: answer["current_org"].clone(), ..self.clone() }
     }
 
     /// Somebody else, invited into this person's organization with a role.
-    pub async fn colleague(&self, role: &str) -> Self {
+    pub(crate) async fn colleague(&self, role: &str) -> Self {
         let email = unique_email();
         self.post("/api/users/", &json!({"email": email, "role": role})).await.expect(201);
         let mail = self.app.mail_to(&email).await.expect("an invitation");
@@ -201,36 +206,42 @@ impl Person {
         other.switch(self.org["id"].as_str().unwrap()).await
     }
 
-    pub fn member_id(&self) -> String {
+    pub(crate) fn member_id(&self) -> String {
         self.member["id"].as_str().unwrap().to_owned()
     }
 
-    pub async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
+    pub(crate) async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         self.app.request(method, path, Some(&self.token), body).await
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.request(Method::GET, path, None).await
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Reply {
         self.request(Method::POST, path, Some(body)).await
     }
 
-    pub async fn put(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Reply {
         self.request(Method::PUT, path, Some(body)).await
     }
 
-    pub async fn patch(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
         self.request(Method::PATCH, path, Some(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Reply {
+    pub(crate) async fn delete(&self, path: &str) -> Reply {
         self.request(Method::DELETE, path, None).await
     }
 
     /// The same with a header.
-    pub async fn with(&self, method: Method, path: &str, header: (&str, &str), body: Option<&Value>) -> Reply {
+    pub(crate) async fn with(
+        &self,
+        method: Method,
+        path: &str,
+        header: (&str, &str),
+        body: Option<&Value>,
+    ) -> Reply {
         let name: HeaderName = header.0.parse().unwrap();
         let value = HeaderValue::from_str(header.1).unwrap();
         let mut request = test::TestRequest::default()
@@ -246,7 +257,7 @@ impl Person {
     }
 
     /// Uploads a file as a multipart form.
-    pub async fn upload(&self, path: &str, name: &str, bytes: &[u8]) -> Reply {
+    pub(crate) async fn upload(&self, path: &str, name: &str, bytes: &[u8]) -> Reply {
         let boundary = "a-boundary-between-parts";
         let mut body = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
@@ -264,12 +275,12 @@ impl Person {
     }
 
     /// Adds a lead and answers it.
-    pub async fn lead(&self, body: Value) -> Value {
+    pub(crate) async fn lead(&self, body: Value) -> Value {
         self.post("/api/leads/", &body).await.expect(201)
     }
 }
 
-pub fn unique_email() -> String {
+pub(crate) fn unique_email() -> String {
     format!("person-{}@example.com", Uuid::now_v7().simple())
 }
 
@@ -278,6 +289,6 @@ fn rand_byte() -> u8 {
 }
 
 /// Whether a status means that it was done.
-pub fn is_success(status: u16) -> bool {
+pub(crate) fn is_success(status: u16) -> bool {
     StatusCode::from_u16(status).unwrap().is_success()
 }

@@ -27,18 +27,33 @@ async fn router_and_document_agree_on_every_path_and_method() {
         for word in METHODS {
             let reply = app.request(method(word), &example(path), None, None).await;
             if documented.contains(word) {
-                assert!(reply.status != 405 && !(reply.status == 404 && word == "get" && !path.contains("{id}")), "{word} {path}: {}", reply.status);
+                assert!(
+                    reply.status != 405 && !(reply.status == 404 && word == "get" && !path.contains("{id}")),
+                    "{word} {path}: {}",
+                    reply.status
+                );
                 let protected = item[word].get("security").is_some();
-                assert_eq!(protected, reply.status == 401 && reply.header("www-authenticate") == "Bearer", "{word} {path}: {}", reply.status);
+                assert_eq!(
+                    protected,
+                    reply.status == 401 && reply.header("www-authenticate") == "Bearer",
+                    "{word} {path}: {}",
+                    reply.status
+                );
             } else {
                 assert_eq!(reply.status, 405, "{word} {path}");
-                let allow: BTreeSet<_> = reply.header("allow").split(", ").map(str::to_lowercase).filter(|m| m != "head").collect();
+                let allow: BTreeSet<_> = reply
+                    .header("allow")
+                    .split(", ")
+                    .map(str::to_lowercase)
+                    .filter(|m| m != "head")
+                    .collect();
                 assert_eq!(allow, documented.iter().map(|m| (*m).to_owned()).collect(), "{word} {path}");
                 assert_eq!(reply.problem(405).0, "method_not_allowed");
             }
         }
     }
-    let declared: BTreeSet<_> = crm_api::routes::all().operations().iter().map(|op| op.path.to_owned()).collect();
+    let declared: BTreeSet<_> =
+        crm_api::routes::all().operations().iter().map(|op| op.path.to_owned()).collect();
     assert_eq!(declared, paths.keys().cloned().collect());
 }
 
@@ -48,12 +63,18 @@ async fn every_operation_is_described_whole() {
     let document = app.get("/api/schema/").await.expect(200);
     let mut ids = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        for (word, op) in item.as_object().unwrap().iter().filter(|(word, _)| METHODS.contains(&word.as_str())) {
+        for (word, op) in
+            item.as_object().unwrap().iter().filter(|(word, _)| METHODS.contains(&word.as_str()))
+        {
             let id = op["operationId"].as_str().unwrap();
             assert!(ids.insert(id.to_owned()), "{id} twice");
             assert!(op["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id}");
             assert!(op["summary"].as_str().is_some_and(|text| text.len() > 5), "{id}");
-            assert_eq!(op.get("requestBody").is_some(), matches!(word.as_str(), "put" | "patch") || op.get("requestBody").is_some(), "{id}");
+            assert_eq!(
+                op.get("requestBody").is_some(),
+                matches!(word.as_str(), "put" | "patch") || op.get("requestBody").is_some(),
+                "{id}"
+            );
             let responses = op["responses"].as_object().unwrap();
             let success: Vec<_> = responses.keys().filter(|status| status.starts_with('2')).collect();
             assert_eq!(success.len(), 1, "{id}");
@@ -90,7 +111,11 @@ async fn every_reference_leads_somewhere() {
         assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
     }
     let codes = &document["components"]["schemas"]["Code"]["enum"];
-    assert_eq!(codes.as_array().unwrap().len(), crm_core::Code::WORDS.len(), "the closed list of codes is shown");
+    assert_eq!(
+        codes.as_array().unwrap().len(),
+        crm_core::Code::WORDS.len(),
+        "the closed list of codes is shown"
+    );
 }
 
 #[actix_web::test]
@@ -103,7 +128,9 @@ async fn every_documented_parameter_is_understood() {
         if path.starts_with("/api/platform/") {
             continue;
         }
-        for parameter in item["get"]["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query") {
+        for parameter in
+            item["get"]["parameters"].as_array().into_iter().flatten().filter(|p| p["in"] == "query")
+        {
             let name = parameter["name"].as_str().unwrap();
             let schema = &parameter["schema"];
             let value = match (name, schema["type"].as_str(), schema["format"].as_str()) {
@@ -125,7 +152,12 @@ async fn every_documented_parameter_is_understood() {
                 },
             };
             let reply = ann.get(&format!("{at}?{name}={value}")).await;
-            assert!(matches!(reply.status, 200 | 404), "{path}?{name}={value}: {} {}", reply.status, reply.json());
+            assert!(
+                matches!(reply.status, 200 | 404),
+                "{path}?{name}={value}: {} {}",
+                reply.status,
+                reply.json()
+            );
         }
     }
 }
@@ -153,7 +185,11 @@ async fn the_pages_come_from_this_server_alone() {
         assert!(reply.header("content-security-policy").starts_with("default-src 'self'"), "{page}");
         assert!(!html.contains("https://") && !html.contains("src=\"//"), "{page}: {html}");
         let script = html.split("src=\"").nth(1).unwrap().split('"').next().unwrap();
-        let script = if script.starts_with('/') { script.to_owned() } else { format!("{page}{}", script.trim_start_matches("./")) };
+        let script = if script.starts_with('/') {
+            script.to_owned()
+        } else {
+            format!("{page}{}", script.trim_start_matches("./"))
+        };
         assert_eq!(app.get(&script).await.status, 200, "{script}");
     }
     let yaml = app.get("/api/schema/?format=yaml").await;

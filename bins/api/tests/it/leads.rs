@@ -41,7 +41,11 @@ async fn a_lead_is_created_read_changed_and_deleted() {
     assert_eq!(changed["title"], lead["title"], "absent is not null");
 
     let replaced = ann.put(&path(&lead), &json!({"last_name": "Hopper"})).await.expect(200);
-    assert_eq!((&replaced["title"], &replaced["assigned_to"]), (&Value::Null, &json!([])), "PUT clears what is left out");
+    assert_eq!(
+        (&replaced["title"], &replaced["assigned_to"]),
+        (&Value::Null, &json!([])),
+        "PUT clears what is left out"
+    );
 
     assert_eq!(ann.delete(&path(&lead)).await.status, 204);
     assert_eq!(ann.get(&path(&lead)).await.problem(404).0, "not_found");
@@ -51,21 +55,27 @@ async fn a_lead_is_created_read_changed_and_deleted() {
 async fn a_change_that_changes_nothing_makes_no_version() {
     let ann = TestApp::new().await.founder().await;
     let lead = ann.lead(json!({"title": "Same", "opportunity_amount": "10", "currency": "USD"})).await;
-    let same = ann.patch(&path(&lead), &json!({"title": "Same", "opportunity_amount": "10.00"})).await.expect(200);
+    let same =
+        ann.patch(&path(&lead), &json!({"title": "Same", "opportunity_amount": "10.00"})).await.expect(200);
     assert_eq!(same, lead);
 }
 
 #[actix_web::test]
 async fn what_is_read_can_be_written_back() {
     let ann = TestApp::new().await.founder().await;
-    let lead = ann.lead(json!({"title": "Round trip", "opportunity_amount": "99.90", "currency": "CHF"})).await;
+    let lead =
+        ann.lead(json!({"title": "Round trip", "opportunity_amount": "99.90", "currency": "CHF"})).await;
     let mut back = lead.clone();
     back["title"] = json!("Round trip 2");
     let stored = ann.put(&path(&lead), &back).await.expect(200);
     assert_eq!((&stored["title"], &stored["version"]), (&json!("Round trip 2"), &json!(2)));
     let (code, fields) = ann.put(&path(&lead), &back).await.problem(400);
-    assert_eq!((code.as_str(), fields), ("read_only_field", vec!["updated_at".to_owned(), "version".to_owned()]));
-    for (field, value) in [("id", json!("0190b5a0-0000-7000-8000-000000000000")), ("is_sample", json!(true))] {
+    assert_eq!(
+        (code.as_str(), fields),
+        ("read_only_field", vec!["updated_at".to_owned(), "version".to_owned()])
+    );
+    for (field, value) in [("id", json!("0190b5a0-0000-7000-8000-000000000000")), ("is_sample", json!(true))]
+    {
         let (code, fields) = ann.patch(&path(&lead), &json!({field: value})).await.problem(400);
         assert_eq!((code.as_str(), fields), ("read_only_field", vec![field.to_owned()]));
     }
@@ -99,7 +109,12 @@ async fn bad_values_are_refused_by_field_and_nothing_is_written() {
         (json!({"assigned_to": "x"}), 400, "malformed_request", "assigned_to"),
         (json!({"tags": ["0190b5a0-0000-7000-8000-000000000000"]}), 422, "validation_failed", "tags"),
         (json!({"teams": ["0190b5a0-0000-7000-8000-000000000000"]}), 422, "validation_failed", "teams"),
-        (json!({"assigned_to": ["0190b5a0-0000-7000-8000-000000000000"]}), 422, "validation_failed", "assigned_to"),
+        (
+            json!({"assigned_to": ["0190b5a0-0000-7000-8000-000000000000"]}),
+            422,
+            "validation_failed",
+            "assigned_to",
+        ),
         (json!({"status": "converted"}), 409, "conflict", "status"),
     ] {
         let (got, fields) = ann.post("/api/leads/", &body).await.problem(status);
@@ -125,7 +140,10 @@ async fn an_address_is_unique_in_its_organization_ignoring_case() {
     assert_eq!((code.as_str(), fields), ("duplicate", vec!["email".to_owned()]));
     bob.lead(json!({"email": "same@example.com"})).await;
     let other = ann.lead(json!({"email": "other@example.com"})).await;
-    assert_eq!(ann.patch(&path(&other), &json!({"email": "SAME@example.com"})).await.problem(409).0, "duplicate");
+    assert_eq!(
+        ann.patch(&path(&other), &json!({"email": "SAME@example.com"})).await.problem(409).0,
+        "duplicate"
+    );
     ann.lead(json!({"email": null})).await;
     ann.lead(json!({"email": ""})).await;
 }
@@ -152,7 +170,10 @@ async fn a_stale_version_is_refused_and_a_known_one_not_sent_again() {
     let stale = ann.with(Method::PATCH, &at, ("if-match", "\"1\""), Some(&json!({"title": "Three"}))).await;
     assert_eq!(stale.header("etag"), "\"2\"");
     assert_eq!(stale.problem(412).0, "stale_version");
-    assert_eq!(ann.with(Method::DELETE, &at, ("if-match", "\"1\""), None).await.problem(412).0, "stale_version");
+    assert_eq!(
+        ann.with(Method::DELETE, &at, ("if-match", "\"1\""), None).await.problem(412).0,
+        "stale_version"
+    );
     assert_eq!(ann.with(Method::GET, &at, ("if-none-match", "\"2\""), None).await.status, 304);
     assert_eq!(ann.with(Method::GET, &at, ("if-none-match", "\"1\""), None).await.status, 200);
 }
@@ -174,11 +195,17 @@ async fn the_history_tells_field_by_field_who_changed_what() {
     let ann = TestApp::new().await.founder().await;
     let lead = ann.lead(json!({"title": "Old", "probability": 10})).await;
     ann.patch(&path(&lead), &json!({"title": "New", "assigned_to": [ann.member_id()]})).await.expect(200);
-    let page = ann.get(&format!("{}history/?expand=actor_id", path(&lead))).await.expect(200);
+    let page = ann.get(&format!("{}history/?expand=created_by", path(&lead))).await.expect(200);
     let entries = page["results"].as_array().unwrap();
-    assert_eq!(entries.iter().map(|e| e["action"].as_str().unwrap()).collect::<Vec<_>>(), ["updated", "created"]);
-    assert_eq!(entries[0]["fields"], json!({"title": ["Old", "New"], "assigned_to": [[], [ann.member_id()]]}));
-    assert_eq!((&entries[0]["version"], &entries[0]["actor_id"]["email"]), (&json!(2), &json!(ann.email)));
+    assert_eq!(
+        entries.iter().map(|e| e["action"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["updated", "created"]
+    );
+    assert_eq!(
+        entries[0]["fields"],
+        json!({"title": ["Old", "New"], "assigned_to": [[], [ann.member_id()]]})
+    );
+    assert_eq!((&entries[0]["version"], &entries[0]["created_by"]["email"]), (&json!(2), &json!(ann.email)));
 }
 
 #[actix_web::test]
@@ -193,7 +220,10 @@ async fn comments_belong_to_their_author() {
     let one = |comment: &Value| format!("/api/leads/comment/{}/", comment["id"].as_str().unwrap());
 
     let edited = bob.patch(&one(&said), &json!({"comment": "never mind"})).await.expect(200);
-    assert_eq!((&edited["comment"], &edited["mentions"], &edited["version"]), (&json!("never mind"), &json!([]), &json!(2)));
+    assert_eq!(
+        (&edited["comment"], &edited["mentions"], &edited["version"]),
+        (&json!("never mind"), &json!([]), &json!(2))
+    );
     assert_eq!(bob.patch(&one(&theirs), &json!({"comment": "x"})).await.problem(403).0, "forbidden");
     assert_eq!(bob.delete(&one(&theirs)).await.problem(403).0, "forbidden");
     ann.patch(&one(&said), &json!({"comment": "moderated"})).await.expect(200);

@@ -10,7 +10,9 @@ async fn with_leads(n: usize) -> Person {
     let ann = TestApp::new().await.founder().await;
     for i in 0..n {
         let amount = if i % 3 == 0 { Value::Null } else { json!(format!("{}", i / 2)) };
-        ann.lead(json!({"title": format!("Lead {i:02}"), "opportunity_amount": amount, "rating": ["HOT", "WARM"][i % 2]})).await;
+        let rating = if i % 2 == 0 { "HOT" } else { "WARM" };
+        ann.lead(json!({"title": format!("Lead {i:02}"), "opportunity_amount": amount, "rating": rating}))
+            .await;
     }
     ann
 }
@@ -36,7 +38,14 @@ async fn pages_neither_repeat_nor_skip_while_rows_come_and_go() {
 #[actix_web::test]
 async fn every_ordering_pages_through_all_rows_also_where_values_are_missing() {
     let ann = with_leads(11).await;
-    for ordering in ["opportunity_amount", "-opportunity_amount", "title", "-created_at", "rating,-opportunity_amount", "-rating,title"] {
+    for ordering in [
+        "opportunity_amount",
+        "-opportunity_amount",
+        "title",
+        "-created_at",
+        "rating,-opportunity_amount",
+        "-rating,title",
+    ] {
         let all = ann.get(&format!("/api/leads/?ordering={ordering}&limit=200")).await.expect(200);
         let all: Vec<_> = titles(&all).into_iter().map(str::to_owned).collect();
         assert_eq!(all.len(), 11);
@@ -67,8 +76,17 @@ async fn a_cursor_belongs_to_its_query() {
     let next = page["next"].as_str().unwrap();
     let cursor = next.split("cursor=").nth(1).unwrap();
     ann.get(&format!("/api/leads/?limit=2&rating=HOT&cursor={cursor}")).await.expect(200);
-    for query in [format!("cursor={cursor}"), format!("rating=WARM&cursor={cursor}"), "cursor=nonsense".into(), "cursor=e30".into()] {
-        assert_eq!(ann.get(&format!("/api/leads/?{query}")).await.problem(400).0, "invalid_cursor", "{query}");
+    for query in [
+        format!("cursor={cursor}"),
+        format!("rating=WARM&cursor={cursor}"),
+        "cursor=nonsense".into(),
+        "cursor=e30".into(),
+    ] {
+        assert_eq!(
+            ann.get(&format!("/api/leads/?{query}")).await.problem(400).0,
+            "invalid_cursor",
+            "{query}"
+        );
     }
 }
 
@@ -76,7 +94,8 @@ async fn a_cursor_belongs_to_its_query() {
 async fn filters_find_what_they_say() {
     let ann = TestApp::new().await.founder().await;
     let tag = ann.post("/api/tags/", &json!({"name": "Big Deal"})).await.expect(201);
-    let team = ann.post("/api/teams/", &json!({"name": "East", "users": [ann.member_id()]})).await.expect(201);
+    let team =
+        ann.post("/api/teams/", &json!({"name": "East", "users": [ann.member_id()]})).await.expect(201);
     ann.lead(json!({
         "title": "A", "status": "assigned", "city": "Berlin", "opportunity_amount": "100", "close_date": "2027-01-10",
         "email": "A@example.com", "assigned_to": [ann.member_id()], "tags": [tag["id"]], "probability": 10,
@@ -167,11 +186,23 @@ async fn search_ignores_case_and_accents_and_takes_parts_of_words() {
         ("f_e", vec!["100% off_er"]),
         ("nothing like it", vec![]),
     ] {
-        let page = ann.get(&format!("/api/leads/?search={}&count=true", query.replace(' ', "+"))).await.expect(200);
-        assert_eq!((titles(&page), page["count"].as_u64()), (want.clone(), Some(want.len() as u64)), "{query}");
+        let page = ann
+            .get(&format!("/api/leads/?search={}&count=true", query.replace(' ', "+").replace('ü', "%C3%BC")))
+            .await
+            .expect(200);
+        assert_eq!(
+            (titles(&page), page["count"].as_u64()),
+            (want.clone(), Some(want.len() as u64)),
+            "{query}"
+        );
     }
     let lead = ann.get("/api/leads/?search=cafe").await.expect(200)["results"][0].clone();
-    ann.patch(&format!("/api/leads/{}/", lead["id"].as_str().unwrap()), &json!({"title": "Bistro", "email": null})).await.expect(200);
+    ann.patch(
+        &format!("/api/leads/{}/", lead["id"].as_str().unwrap()),
+        &json!({"title": "Bistro", "email": null}),
+    )
+    .await
+    .expect(200);
     assert_eq!(titles(&ann.get("/api/leads/?search=bist").await.expect(200)), ["Bistro"]);
     assert_eq!(titles(&ann.get("/api/leads/?search=cafe").await.expect(200)), Vec::<&str>::new());
 }
@@ -201,11 +232,13 @@ async fn a_search_pages_to_its_end() {
 async fn records_come_in_the_shape_that_is_asked_for() {
     let ann = TestApp::new().await.founder().await;
     let tag = ann.post("/api/tags/", &json!({"name": "Hot", "color": "red"})).await.expect(201);
-    let lead = ann.lead(json!({"title": "Shaped", "tags": [tag["id"]], "assigned_to": [ann.member_id()]})).await;
+    let lead =
+        ann.lead(json!({"title": "Shaped", "tags": [tag["id"]], "assigned_to": [ann.member_id()]})).await;
     let at = format!("/api/leads/{}/", lead["id"].as_str().unwrap());
     let small = ann.get(&format!("{at}?fields=id,title")).await.expect(200);
     assert_eq!(small, json!({"id": lead["id"], "title": "Shaped"}));
-    let wide = ann.get("/api/leads/?expand=tags,assigned_to,created_by").await.expect(200)["results"][0].clone();
+    let wide =
+        ann.get("/api/leads/?expand=tags,assigned_to,created_by").await.expect(200)["results"][0].clone();
     assert_eq!(wide["tags"][0], json!({"id": tag["id"], "name": "Hot", "slug": "hot", "color": "red"}));
     assert_eq!(wide["assigned_to"][0]["email"], ann.email.as_str());
     assert_eq!(wide["created_by"]["id"], ann.member["id"]);

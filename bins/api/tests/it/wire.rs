@@ -14,7 +14,10 @@ async fn every_refusal_has_one_shape() {
     for key in ["type", "title", "status", "code", "detail", "instance", "request_id"] {
         assert!(body.get(key).is_some(), "{key}: {body}");
     }
-    assert_eq!((&body["instance"], &body["request_id"]), (&json!("/api/nothing/here/"), &json!("test-request")));
+    assert_eq!(
+        (&body["instance"], &body["request_id"]),
+        (&json!("/api/nothing/here/"), &json!("test-request"))
+    );
     assert_eq!(ann.get("/api/leads/not-a-uuid/").await.problem(404).0, "not_found");
     assert_eq!(ann.post("/api/leads/not-a-uuid/", &json!({})).await.status, 405);
 
@@ -27,13 +30,32 @@ async fn every_refusal_has_one_shape() {
         app.send(request).await
     };
     assert_eq!(send("text/plain", b"{}".to_vec()).await.problem(415).0, "unsupported_media_type");
-    for broken in ["", "{", "[]", "null", "\"text\"", "{\"title\": }", "\u{0}", &format!("{}1{}", "[".repeat(500), "]".repeat(500))] {
-        assert_eq!(send("application/json", broken.into()).await.problem(400).0, "malformed_request", "{broken:.20}");
+    for broken in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"text\"",
+        "{\"title\": }",
+        "\u{0}",
+        &format!("{}1{}", "[".repeat(500), "]".repeat(500)),
+    ] {
+        assert_eq!(
+            send("application/json", broken.into()).await.problem(400).0,
+            "malformed_request",
+            "{broken:.20}"
+        );
     }
     let huge = format!("{{\"title\": \"{}\"}}", "x".repeat(2 * 1024 * 1024));
     assert_eq!(send("application/json", huge.into()).await.problem(413).0, "payload_too_large");
-    assert_eq!(send("application/json", b"{\"title\": \"\xff\"}".to_vec()).await.problem(400).0, "malformed_request");
-    assert_eq!(send("application/json", br#"{"title": "a\u0000b"}"#.to_vec()).await.problem(422).1, ["title"]);
+    assert_eq!(
+        send("application/json", b"{\"title\": \"\xff\"}".to_vec()).await.problem(400).0,
+        "malformed_request"
+    );
+    assert_eq!(
+        send("application/json", br#"{"title": "a\u0000b"}"#.to_vec()).await.problem(422).1,
+        ["title"]
+    );
     send("application/json; charset=utf-8", b"{}".to_vec()).await.expect(201);
 }
 
@@ -83,7 +105,9 @@ async fn hostile_credentials_are_refused_alike() {
         assert_eq!(reply.header("www-authenticate"), "Bearer", "{token:.40}");
         assert_eq!(reply.problem(401).0, "unauthenticated", "{token:.40}");
     }
-    let basic = TestRequest::get().uri("/api/leads/").insert_header(("authorization", format!("Token {}", ann.token)));
+    let basic = TestRequest::get()
+        .uri("/api/leads/")
+        .insert_header(("authorization", format!("Token {}", ann.token)));
     assert_eq!(app.send(basic).await.problem(401).0, "unauthenticated");
 }
 
@@ -104,7 +128,10 @@ async fn browsers_are_told_what_not_to_do() {
 async fn health_readiness_and_metrics_answer() {
     let app = TestApp::new().await;
     assert_eq!(app.get("/healthz/").await.expect(200), json!({"status": "ok"}));
-    assert_eq!(app.get("/readyz/").await.expect(200), json!({"database": true, "schema": true, "role": true}));
+    assert_eq!(
+        app.get("/readyz/").await.expect(200),
+        json!({"database": true, "schema": true, "role": true})
+    );
     app.get("/healthz/").await;
     let metrics = String::from_utf8(app.get("/metrics").await.bytes).unwrap();
     assert!(metrics.contains("http_request_duration_seconds"), "{metrics}");

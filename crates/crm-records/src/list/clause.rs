@@ -6,6 +6,8 @@ use diesel::result::QueryResult;
 use diesel::sql_types;
 use uuid::Uuid;
 
+use crate::LinkIds;
+
 /// A typed value to bind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -61,7 +63,11 @@ impl Value {
     pub(super) fn array(values: Vec<Self>) -> Option<Self> {
         macro_rules! gather {
             ($one:ident, $many:ident) => {
-                values.into_iter().map(|v| if let Self::$one(v) = v { Some(v) } else { None }).collect::<Option<_>>().map(Self::$many)
+                values
+                    .into_iter()
+                    .map(|v| if let Self::$one(v) = v { Some(v) } else { None })
+                    .collect::<Option<_>>()
+                    .map(Self::$many)
             };
         }
         match values.first()? {
@@ -98,12 +104,8 @@ pub enum Clause {
     Like(&'static str, &'static str, String),
     /// The row has a link, to one of the ids where any are given.
     Linked {
-        /// The listed table.
-        table: &'static str,
-        /// The link table.
-        link: &'static str,
-        /// Its column of the linked id.
-        column: &'static str,
+        /// The links of the listed table.
+        link: LinkIds,
         /// The organization, which the link table is filtered by too.
         org: Uuid,
         /// The ids; any link where none are given.
@@ -132,7 +134,12 @@ pub enum Clause {
 
 impl Clause {
     /// A comparison.
-    pub const fn compare(table: &'static str, column: &'static str, operator: &'static str, value: Value) -> Self {
+    pub const fn compare(
+        table: &'static str,
+        column: &'static str,
+        operator: &'static str,
+        value: Value,
+    ) -> Self {
         Self::Compare { table, column, operator, value }
     }
 
@@ -162,16 +169,18 @@ impl Clause {
                 out.push_sql(" ILIKE ");
                 out.push_bind_param::<sql_types::Text, _>(pattern)
             }
-            Self::Linked { table, link, column, org, ids } => {
+            Self::Linked { link, org, ids } => {
                 out.push_sql("EXISTS (SELECT FROM ");
-                out.push_identifier(link)?;
+                out.push_identifier(link.link)?;
                 out.push_sql(" k WHERE k.org_id = ");
                 out.push_bind_param::<sql_types::Uuid, _>(org)?;
-                out.push_sql(" AND k.record_id = ");
-                name(out, table, "id")?;
+                out.push_sql(" AND k.");
+                out.push_identifier(link.owner)?;
+                out.push_sql(" = ");
+                name(out, link.table, "id")?;
                 if let Some(ids) = ids {
                     out.push_sql(" AND k.");
-                    out.push_identifier(column)?;
+                    out.push_identifier(link.column)?;
                     out.push_sql(" = ANY(");
                     ids.bind(out)?;
                     out.push_sql(")");
@@ -233,7 +242,12 @@ fn name(out: &mut AstPass<'_, '_, Pg>, table: &str, column: &str) -> QueryResult
     out.push_identifier(column)
 }
 
-fn joined<'b>(clauses: &'b [Clause], word: &str, none: &str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+fn joined<'b>(
+    clauses: &'b [Clause],
+    word: &str,
+    none: &str,
+    out: &mut AstPass<'_, 'b, Pg>,
+) -> QueryResult<()> {
     if clauses.is_empty() {
         out.push_sql(none);
         return Ok(());

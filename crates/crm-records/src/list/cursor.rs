@@ -35,7 +35,9 @@ impl Cursor {
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .ok_or_else(|| wrong("cursor is malformed: use next or previous as they were given".into()))?;
         if cursor.query != digest(params) {
-            return Err(wrong("cursor belongs to another query: filters and ordering must stay the same".into()));
+            return Err(wrong(
+                "cursor belongs to another query: filters and ordering must stay the same".into(),
+            ));
         }
         Ok(cursor)
     }
@@ -43,7 +45,8 @@ impl Cursor {
     pub(super) fn link(&self, params: &Params) -> String {
         let text = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default());
         let kept = params.pairs.iter().filter(|(key, _)| !matches!(key.as_str(), "cursor" | "offset"));
-        let query = kept.map(|(key, value)| format!("{}={}&", escape(key), escape(value))).collect::<String>();
+        let query =
+            kept.map(|(key, value)| format!("{}={}&", escape(key), escape(value))).collect::<String>();
         format!("{}?{query}cursor={text}", params.path)
     }
 }
@@ -52,7 +55,9 @@ fn digest(params: &Params) -> String {
     let mut pairs: Vec<_> = params
         .pairs
         .iter()
-        .filter(|(key, _)| !matches!(key.as_str(), "cursor" | "limit" | "offset" | "count" | "fields" | "expand"))
+        .filter(|(key, _)| {
+            !matches!(key.as_str(), "cursor" | "limit" | "offset" | "count" | "fields" | "expand")
+        })
         .collect();
     pairs.sort();
     let mut hash = Sha256::new();

@@ -1,4 +1,5 @@
 use super::{Clause, Rel};
+use crate::LinkIds;
 
 /// What a field holds, which decides its operators and how a value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,8 @@ pub enum Kind {
     Timestamp,
     /// An id.
     Id,
-    /// A set of ids in a link table keyed by record: its name and the column of the linked id.
-    Link(&'static str, &'static str),
+    /// A set of ids in a link table.
+    Link(LinkIds),
 }
 
 /// A field that lists of a module can be filtered or ordered by.
@@ -50,8 +51,8 @@ impl Field {
     }
 
     /// A set of ids that `expand` can turn into small objects.
-    pub const fn link(name: &'static str, table: &'static str, column: &'static str, rel: Rel) -> Self {
-        Self { rel: Some(rel), ..Self::new(name, Kind::Link(table, column)) }
+    pub const fn link(name: &'static str, ids: LinkIds, rel: Rel) -> Self {
+        Self { rel: Some(rel), ..Self::new(name, Kind::Link(ids)) }
     }
 
     /// An id that `expand` can turn into a small object.
@@ -111,8 +112,10 @@ const BASE: &[Field] = &[
 ];
 
 /// Those of a record that can change.
-const MUTABLE: &[Field] =
-    &[Field::new("updated_at", Kind::Timestamp).ordered().required(), Field::relation("updated_by", Rel::Member)];
+const MUTABLE: &[Field] = &[
+    Field::new("updated_at", Kind::Timestamp).ordered().required(),
+    Field::relation("updated_by", Rel::Member),
+];
 
 /// What can be listed, and how.
 #[derive(Debug, Clone, Copy)]

@@ -104,7 +104,8 @@ impl Selection {
         }
         let full = self.offset + wanted;
         let mut batch = full;
-        let mut before = self.cursor.as_ref().and_then(|c| c.keys.as_slice().first()?.as_deref()?.parse().ok());
+        let mut before =
+            self.cursor.as_ref().and_then(|c| c.keys.as_slice().first()?.as_deref()?.parse().ok());
         let mut rows = Vec::new();
         loop {
             let ids = self.matches(t, before, batch).await?;

@@ -42,7 +42,11 @@ impl Resource {
         let mut terms = Vec::new();
         for (key, value) in &params.pairs {
             if value.contains('\0') {
-                return Err(Error::parameter(key, FieldCode::InvalidValue, "must not contain the character U+0000"));
+                return Err(Error::parameter(
+                    key,
+                    FieldCode::InvalidValue,
+                    "must not contain the character U+0000",
+                ));
             }
             match key.as_str() {
                 "limit" => limit = number(key, value, 1, MAX_LIMIT)?,
@@ -57,10 +61,25 @@ impl Resource {
         let order = order.unwrap_or_else(|| OrderBy { table: self.table, keys: vec![("id", true)] });
         let cursor = params.get("cursor").map(|text| Cursor::read(text, params)).transpose()?;
         if cursor.is_some() && offset > 0 {
-            return Err(Error::parameter("offset", FieldCode::NotAllowed, "offset and cursor exclude each other"));
+            return Err(Error::parameter(
+                "offset",
+                FieldCode::NotAllowed,
+                "offset and cursor exclude each other",
+            ));
         }
         let shape = Shape::parse(params, self)?;
-        Ok(Selection { resource: *self, params: params.clone(), conditions, order, cursor, limit, offset, count, terms, shape })
+        Ok(Selection {
+            resource: *self,
+            params: params.clone(),
+            conditions,
+            order,
+            cursor,
+            limit,
+            offset,
+            count,
+            terms,
+            shape,
+        })
     }
 
     /// What the scope of a grant leaves to see: the one rule of visibility for lists and single records alike.
@@ -83,9 +102,15 @@ impl Resource {
             let (name, descending) = part.strip_prefix('-').map_or((part, false), |name| (name, true));
             let field = self.field(name).filter(|field| field.orderable).ok_or_else(|| {
                 let names = self.all_fields().filter(|f| f.orderable).map(|f| f.name);
-                let hint = nearest(name, names.clone())
-                    .map_or_else(|| format!("one of {}", names.collect::<Vec<_>>().join(", ")), str::to_owned);
-                Error::parameter("ordering", FieldCode::NotAChoice, format!("can't order by {name:?}; use {hint}"))
+                let hint = nearest(name, names.clone()).map_or_else(
+                    || format!("one of {}", names.collect::<Vec<_>>().join(", ")),
+                    str::to_owned,
+                );
+                Error::parameter(
+                    "ordering",
+                    FieldCode::NotAChoice,
+                    format!("can't order by {name:?}; use {hint}"),
+                )
             })?;
             if !keys.iter().any(|(column, _)| *column == field.column) {
                 keys.push((field.column, descending));
@@ -101,21 +126,33 @@ impl Resource {
         let Some(field) = self.field(name) else {
             let names = self.all_fields().map(|f| f.name).chain(RESERVED.iter().copied());
             let hint = nearest(name, names).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-            return Err(Error::parameter(key, FieldCode::UnknownParameter, format!("there is no parameter {key}{hint}")));
+            return Err(Error::parameter(
+                key,
+                FieldCode::UnknownParameter,
+                format!("there is no parameter {key}{hint}"),
+            ));
         };
         if operator != "eq" && !field.operators().contains(&operator) {
             let known = field.operators();
-            let hint = nearest(operator, known.iter().copied()).map_or_else(|| known.join(", "), str::to_owned);
+            let hint =
+                nearest(operator, known.iter().copied()).map_or_else(|| known.join(", "), str::to_owned);
             let message = format!("{name} has no operator {operator:?}; use {hint}");
             return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
         }
         self.condition(field, operator, key, value, caller)
     }
 
-    fn condition(&self, field: &Field, operator: &str, key: &str, text: &str, caller: &Caller) -> Result<Clause> {
+    fn condition(
+        &self,
+        field: &Field,
+        operator: &str,
+        key: &str,
+        text: &str,
+        caller: &Caller,
+    ) -> Result<Clause> {
         let (table, column) = (self.table, field.column);
-        if let Kind::Link(link, linked) = field.kind {
-            let has = |ids| Clause::Linked { table, link, column: linked, org: caller.org.id.0, ids };
+        if let Kind::Link(link) = field.kind {
+            let has = |ids| Clause::Linked { link, org: caller.org.id.0, ids };
             return Ok(match operator {
                 "isnull" if boolean(key, text)? => Clause::Not(Box::new(has(None))),
                 "isnull" => has(None),
@@ -185,7 +222,10 @@ impl Selection {
     /// The order in which this page is read: reversed on the way back.
     pub(super) fn reading_order(&self) -> OrderBy {
         let flip = self.backward();
-        OrderBy { table: self.order.table, keys: self.order.keys.iter().map(|(c, desc)| (*c, *desc != flip)).collect() }
+        OrderBy {
+            table: self.order.table,
+            keys: self.order.keys.iter().map(|(c, desc)| (*c, *desc != flip)).collect(),
+        }
     }
 
     /// Rows on the far side of the cursor. PostgreSQL sorts nulls last ascending and first descending.
@@ -198,7 +238,8 @@ impl Selection {
         let mut keys = Vec::new();
         for ((column, descending), text) in order.keys.iter().zip(&cursor.keys) {
             let field = self.resource.all_fields().find(|f| f.column == *column).ok_or_else(malformed)?;
-            let value = text.as_deref().map(|text| stored(field.kind, text).ok_or_else(malformed)).transpose()?;
+            let value =
+                text.as_deref().map(|text| stored(field.kind, text).ok_or_else(malformed)).transpose()?;
             keys.push((*column, *descending, field.nullable, value));
         }
         let table = order.table;
@@ -207,11 +248,17 @@ impl Selection {
             // A row comparison walks the index straight to the place.
             let operator = if keys.first().is_some_and(|key| key.1) { "<" } else { ">" };
             let columns = keys.iter().map(|key| key.0).collect();
-            return Ok(Clause::Tuple(table, columns, operator, keys.into_iter().filter_map(|key| key.3).collect()));
+            return Ok(Clause::Tuple(
+                table,
+                columns,
+                operator,
+                keys.into_iter().filter_map(|key| key.3).collect(),
+            ));
         }
         let mut ways = Vec::new();
         for (i, (column, descending, nullable, value)) in keys.iter().enumerate() {
-            let mut way: Vec<Clause> = keys.iter().take(i).map(|(c, _, _, v)| equal(table, c, v.as_ref())).collect();
+            let mut way: Vec<Clause> =
+                keys.iter().take(i).map(|(c, _, _, v)| equal(table, c, v.as_ref())).collect();
             way.push(match (value, descending) {
                 (Some(value), true) => Clause::compare(table, column, "<", value.clone()),
                 (Some(value), false) if *nullable => Clause::AnyOf(vec![
@@ -229,7 +276,8 @@ impl Selection {
 }
 
 fn equal(table: &'static str, column: &'static str, value: Option<&Value>) -> Clause {
-    value.map_or(Clause::Null(table, column, true), |value| Clause::compare(table, column, "=", value.clone()))
+    value
+        .map_or(Clause::Null(table, column, true), |value| Clause::compare(table, column, "=", value.clone()))
 }
 
 /// A sort key as PostgreSQL writes it.
@@ -249,13 +297,17 @@ fn stored(kind: Kind, text: &str) -> Option<Value> {
 }
 
 fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
-    let wrong = |expected: &str| Error::parameter(key, FieldCode::InvalidValue, format!("{text:?} is not {expected}"));
+    let wrong = |expected: &str| {
+        Error::parameter(key, FieldCode::InvalidValue, format!("{text:?} is not {expected}"))
+    };
     Ok(match field.kind {
         Kind::Text => Value::Text(text.to_owned()),
         Kind::Email => Value::Text(crm_core::rules::normalize_email(text)),
         Kind::Choice(words) => {
             if !words.contains(&text) {
-                let hint = nearest(text, words.iter().copied()).map(|w| format!("did you mean {w:?}? ")).unwrap_or_default();
+                let hint = nearest(text, words.iter().copied())
+                    .map(|w| format!("did you mean {w:?}? "))
+                    .unwrap_or_default();
                 let message = format!("{text:?} is not a choice; {hint}choices: {}", words.join(", "));
                 return Err(Error::parameter(key, FieldCode::NotAChoice, message));
             }
@@ -282,7 +334,8 @@ fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
 fn many(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
     let values = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let values = values.map(|part| one(field, key, part, caller)).collect::<Result<Vec<_>>>()?;
-    Value::array(values).ok_or_else(|| Error::parameter(key, FieldCode::Required, "at least one value is needed"))
+    Value::array(values)
+        .ok_or_else(|| Error::parameter(key, FieldCode::Required, "at least one value is needed"))
 }
 
 /// A whole day of the organization's time zone against an instant.
@@ -322,7 +375,9 @@ fn escape_like(text: &str) -> String {
 
 fn number(key: &str, text: &str, min: usize, max: usize) -> Result<usize> {
     let value = text.parse().ok().filter(|value| (min..=max).contains(value));
-    value.ok_or_else(|| Error::parameter(key, FieldCode::OutOfRange, format!("must be a whole number from {min} to {max}")))
+    value.ok_or_else(|| {
+        Error::parameter(key, FieldCode::OutOfRange, format!("must be a whole number from {min} to {max}"))
+    })
 }
 
 fn boolean(key: &str, text: &str) -> Result<bool> {
@@ -339,15 +394,22 @@ impl Shape {
     /// # Errors
     /// 400 for a relation that is not there.
     pub fn parse(params: &Params, resource: &Resource) -> Result<Self> {
-        let words = |key| params.get(key).map(|text| text.split(',').map(str::trim).filter(|w| !w.is_empty()));
+        let words =
+            |key| params.get(key).map(|text| text.split(',').map(str::trim).filter(|w| !w.is_empty()));
         let mut expand: Vec<(&'static str, Rel)> = Vec::new();
         for word in words("expand").into_iter().flatten() {
             let relations = resource.all_fields().filter_map(|f| Some((f.name, f.rel?)));
             let found = relations.clone().find(|(name, _)| *name == word).ok_or_else(|| {
                 let names = relations.map(|(name, _)| name);
-                let hint = nearest(word, names.clone())
-                    .map_or_else(|| format!("one of {}", names.collect::<Vec<_>>().join(", ")), str::to_owned);
-                Error::parameter("expand", FieldCode::NotAChoice, format!("can't expand {word:?}; use {hint}"))
+                let hint = nearest(word, names.clone()).map_or_else(
+                    || format!("one of {}", names.collect::<Vec<_>>().join(", ")),
+                    str::to_owned,
+                );
+                Error::parameter(
+                    "expand",
+                    FieldCode::NotAChoice,
+                    format!("can't expand {word:?}; use {hint}"),
+                )
             })?;
             expand.push(found);
         }

@@ -74,7 +74,8 @@ impl Shape {
             if keys.is_empty() {
                 continue;
             }
-            let ids: BTreeSet<Uuid> = values.iter().flat_map(|v| keys.iter().flat_map(move |k| ids_in(v.get(k)))).collect();
+            let ids: BTreeSet<Uuid> =
+                values.iter().flat_map(|v| keys.iter().flat_map(move |k| ids_in(v.get(k)))).collect();
             let found = rel.load(t, ids.into_iter().collect()).await?;
             for object in values.iter_mut().filter_map(Value::as_object_mut) {
                 for (_, value) in object.iter_mut().filter(|(key, _)| keys.contains(&key.as_str())) {
@@ -101,7 +102,9 @@ fn ids_in(value: Option<&Value>) -> Vec<Uuid> {
 }
 
 fn replace(value: &mut Value, found: &HashMap<Uuid, Value>) {
-    let small = |v: &Value| v.as_str().and_then(|text| text.parse().ok()).and_then(|id: Uuid| found.get(&id)).cloned();
+    let small = |v: &Value| {
+        v.as_str().and_then(|text| text.parse().ok()).and_then(|id: Uuid| found.get(&id)).cloned()
+    };
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| *item = small(item).unwrap_or(Value::Null)),
         single => *single = small(single).unwrap_or(Value::Null),
