@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
@@ -337,10 +337,12 @@ impl View {
         let known = |list: &String| {
             list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
         };
+        // A client may keep the record, but has to ask whether it is still the one.
+        let keep = (CACHE_CONTROL, "private, no-cache");
         if self.if_none_match.as_ref().is_some_and(known) {
-            return HttpResponse::NotModified().insert_header((ETAG, tag)).finish();
+            return HttpResponse::NotModified().insert_header((ETAG, tag)).insert_header(keep).finish();
         }
-        HttpResponse::Ok().insert_header((ETAG, tag)).json(record)
+        HttpResponse::Ok().insert_header((ETAG, tag)).insert_header(keep).json(record)
     }
 }
 

@@ -306,8 +306,12 @@ impl Routes {
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
-        let route = web::method(op.method.clone()).to(handler);
-        self.handlers.entry(op.path).or_default().push((op.method.clone(), route));
+        let routes = self.handlers.entry(op.path).or_default();
+        if op.method == Method::GET {
+            // The server leaves the body out.
+            routes.push((Method::HEAD, web::head().to(handler.clone())));
+        }
+        routes.push((op.method.clone(), web::method(op.method.clone()).to(handler)));
         self.operations.push(op);
         self
     }
@@ -328,11 +332,7 @@ impl Routes {
         let mut paths: Vec<_> = self.handlers.into_iter().collect();
         paths.sort_by_key(|(path, _)| (path.matches('{').count(), *path));
         for (path, methods) in paths {
-            let mut allow: Vec<_> = methods.iter().map(|(method, _)| method.as_str()).collect();
-            if allow.contains(&"GET") {
-                allow.push("HEAD");
-            }
-            let allow = allow.join(", ");
+            let allow = methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
             let mut resource = web::resource(path).app_data(called.remove(path).unwrap_or_default());
             for (_, route) in methods {
                 resource = resource.route(route);

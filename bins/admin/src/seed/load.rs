@@ -14,7 +14,7 @@ use super::lead::{DemoLead, Office, Stream};
 use crate::database::SyncPool;
 
 /// Rows of one transaction: enough to spread its cost, few enough to stay in memory.
-const BATCH: u64 = 20_000;
+const BATCH: u64 = 10_000;
 
 /// Connections that load at once.
 pub(super) const LOADERS: u32 = 2;
@@ -151,14 +151,11 @@ fn load(client: &mut Client, org: OrgId, leads: impl Iterator<Item = DemoLead>) 
     let mut transaction = client.transaction()?;
     // A UUID's text cannot carry SQL.
     transaction.batch_execute(&format!("SET LOCAL app.current_org = '{org}'"))?;
-    let t0 = std::time::Instant::now();
     let copied = copy(&mut transaction, org, leads)?;
-    let t1 = std::time::Instant::now();
     let columns = names(LEAD);
     transaction.batch_execute(&format!(
         "{RECORDS}; INSERT INTO leads ({columns}) SELECT {columns} FROM seed_leads; {THE_REST}"
     ))?;
-    eprintln!("copy {:?} insert {:?}", t1 - t0, t1.elapsed());
     transaction.commit()?;
     Ok(copied)
 }

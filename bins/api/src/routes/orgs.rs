@@ -2,6 +2,7 @@ use actix_web::{HttpResponse, web};
 use crm_core::{OrgId, body};
 use crm_identity::OrgRole;
 use crm_identity::orgs::{self, NewOrg, OrgFields, Organization};
+use crm_records::list::Page;
 
 use crate::extract::{Change, Ctx, Json, Pk};
 use crate::operation::Permit::{Member, Permission, SignedIn};
@@ -13,7 +14,7 @@ pub(super) fn routes(r: &mut Routes) {
     let change = Permission("org.change_org");
     r.add(
         Op::get("/api/org/", "list_my_orgs", SignedIn, "The organizations of whoever is signed in")
-            .answers::<Vec<OrgRole>>(200),
+            .answers::<Page<OrgRole>>(200),
         list,
     )
     .add(
@@ -58,8 +59,9 @@ pub(super) fn routes(r: &mut Routes) {
     );
 }
 
-async fn list(ctx: Ctx) -> Result<web::Json<Vec<OrgRole>>, Problem> {
-    Ok(web::Json(ctx.state.identity.my_organizations(&ctx.claims).await?))
+async fn list(ctx: Ctx) -> Result<web::Json<Page<OrgRole>>, Problem> {
+    let results = ctx.state.identity.my_organizations(&ctx.claims).await?;
+    Ok(web::Json(Page { count: None, next: None, previous: None, results }))
 }
 
 async fn create(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {

@@ -1,8 +1,7 @@
-use actix_web::http::Method;
 use crm_api::operation::Permit;
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, is_success};
+use crate::app::TestApp;
 
 const UNKNOWN: &str = "0190b5a0-0000-7000-8000-00000000dead";
 
@@ -142,11 +141,4 @@ async fn a_role_of_ones_own_grants_what_it_lists() {
             ann.post("/api/roles/", &json!({"name": "Wrong", "grants": grants})).await.problem(422);
         assert_eq!(fields, [field]);
     }
-}
-
-#[actix_web::test]
-async fn head_is_allowed_where_get_is() {
-    let ann = TestApp::new().await.founder().await;
-    let reply = ann.request(Method::HEAD, "/api/leads/", None).await;
-    assert!(is_success(reply.status) || reply.status == 405, "{}", reply.status);
 }

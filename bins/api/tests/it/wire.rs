@@ -83,6 +83,11 @@ async fn a_path_answers_without_its_final_slash() {
     ann.get(&format!("/api/leads/{}", lead["id"].as_str().unwrap())).await.expect(200);
     ann.post("/api/leads", &json!({"title": "y"})).await.expect(201);
     ann.app.get("/healthz").await.expect(200);
+    assert_eq!(
+        ann.request(Method::HEAD, "/api/leads", None).await.status,
+        200,
+        "HEAD is a GET without the body"
+    );
 }
 
 #[actix_web::test]
