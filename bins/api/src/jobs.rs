@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use crate::startup::Running;
+use crate::startup::{Running, cause};
 
 #[cfg(test)]
 mod tests;
@@ -65,7 +65,7 @@ impl Jobs {
             match worker.work_off(&handle).await {
                 Ok(done) if done > 0 && !*stop.borrow() => continue,
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "the outbox can't be read"),
+                Err(error) => tracing::warn!("the outbox can't be read: {:#}", cause(error)),
             }
             tokio::select! {
                 biased;
@@ -79,7 +79,7 @@ impl Jobs {
         loop {
             match self.identity.sweep().await {
                 Ok(rows) => tracing::debug!(rows, "outdated rows were removed"),
-                Err(error) => tracing::warn!(%error, "outdated rows can't be removed"),
+                Err(error) => tracing::warn!("outdated rows can't be removed: {:#}", cause(error)),
             }
             tokio::select! {
                 biased;

@@ -65,7 +65,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     (
         "PLATFORM_ADMIN_DOMAINS",
         "micropyramid.com",
-        "comma list of mail domains whose people may become platform administrators; may be empty",
+        "comma list of mail domains, may be empty: who proves an address in one becomes a platform administrator",
     ),
     (
         "SMTP_URL",

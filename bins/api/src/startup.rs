@@ -347,7 +347,7 @@ fn make_secret(path: &Path) -> io::Result<()> {
 }
 
 /// What lies behind an error whose own words are for strangers.
-fn cause(error: crm_core::Error) -> anyhow::Error {
+pub(crate) fn cause(error: crm_core::Error) -> anyhow::Error {
     match error {
         crm_core::Error::Internal(source) | crm_core::Error::Unavailable(source) => {
             anyhow::Error::from_boxed(source)

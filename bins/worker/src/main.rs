@@ -37,7 +37,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tracing::info!("stopping");
         stop.send_replace(true);
     };
-    tokio::join!(ask, Jobs::new(&running).work(stopped));
+    let jobs = Jobs::new(&running);
+    tokio::join!(ask, jobs.work(stopped));
     running.stop().await;
     Ok(())
 }

@@ -1,17 +1,22 @@
 use chrono::TimeDelta;
 use crm_core::{Code, Db, UserId};
-use crm_identity::{ChangePassword, ForgotPassword, Login, RefreshToken, Register, ResetPassword, VerifyEmail};
+use crm_identity::{
+    ChangePassword, ForgotPassword, Login, RefreshToken, Register, ResetPassword, VerifyEmail,
+};
 use crm_schema::{email_tokens, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Person, World, address, body, client, faults, new_org, refusal, registration};
+use crate::support::{
+    PASSWORD, Person, World, address, body, client, faults, new_org, refusal, registration,
+};
 
 const NEW_PASSWORD: &str = "another horse battery";
 
 fn change(old: &str) -> ChangePassword {
-    body(json!({"old_password": old, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD})).unwrap()
+    body(json!({"old_password": old, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD}))
+        .unwrap()
 }
 
 fn reset(token: &str) -> ResetPassword {
@@ -63,7 +68,8 @@ async fn an_address_has_one_account_whatever_its_case() {
 async fn of_registrations_at_once_one_succeeds() {
     let world = World::shared().await;
     let email = address("example.com");
-    let attempts = (0..4).map(|_| world.identity.register(&client(), registration(&email)));
+    let client = client();
+    let attempts = (0..4).map(|_| world.identity.register(&client, registration(&email)));
     let done = futures_util::future::join_all(attempts).await;
     let (made, refused): (Vec<_>, Vec<_>) = done.into_iter().partition(Result::is_ok);
     assert_eq!(made.len(), 1);
@@ -104,7 +110,8 @@ fn a_registration_is_judged_field_by_field() {
 async fn a_person_without_a_name_is_called_by_the_address() {
     let world = World::shared().await;
     let email = address("example.com");
-    let input: Register = body(json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD})).unwrap();
+    let input: Register =
+        body(json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD})).unwrap();
     let signed_in = world.identity.register(&client(), input).await.unwrap();
     assert_eq!(signed_in.user.name, email.split('@').next().unwrap());
 }
@@ -164,7 +171,8 @@ async fn a_platform_domain_counts_once_the_address_is_verified() {
 #[tokio::test]
 async fn neither_a_subdomain_nor_a_member_becomes_a_platform_administrator() {
     let world = World::shared().await;
-    let (subdomain, member) = (world.person_at("sub.ops.example").await, world.person_at("ops.example").await);
+    let (subdomain, member) =
+        (world.person_at("sub.ops.example").await, world.person_at("ops.example").await);
     world.identity.create_org(&client(), &member.claims, new_org("Ops")).await.unwrap();
     for person in [subdomain, member] {
         let token = world.mailed_token(&person.email).await;
@@ -217,7 +225,11 @@ async fn a_forgotten_password_is_reset_once_by_link() {
     assert_eq!(world.mailed(&person.email).await, ["verify_email", "password_reset"]);
     let token = world.mailed_token(&person.email).await;
     world.identity.reset_password(&client(), reset(&token)).await.unwrap();
-    assert_eq!(refusal(world.identity.me(&person.claims).await), Code::Unauthenticated, "every session has ended");
+    assert_eq!(
+        refusal(world.identity.me(&person.claims).await),
+        Code::Unauthenticated,
+        "every session has ended"
+    );
     assert_eq!(refusal(world.login(&person.email, PASSWORD).await), Code::InvalidCredentials);
     assert!(world.login(&person.email, NEW_PASSWORD).await.is_ok());
     assert_eq!(refusal(world.identity.reset_password(&client(), reset(&token)).await), Code::TokenUnusable);
@@ -240,7 +252,10 @@ async fn a_reset_voids_the_other_links_and_the_wait_for_guesses() {
     }
     assert_eq!(refusal(world.login(&person.email, PASSWORD).await), Code::TooManyRequests);
     world.identity.reset_password(&client(), reset(&links[0])).await.unwrap();
-    assert_eq!(refusal(world.identity.reset_password(&client(), reset(&links[1])).await), Code::TokenUnusable);
+    assert_eq!(
+        refusal(world.identity.reset_password(&client(), reset(&links[1])).await),
+        Code::TokenUnusable
+    );
     assert!(world.login(&person.email, NEW_PASSWORD).await.is_ok());
 }
 
@@ -267,7 +282,11 @@ async fn a_reset_link_expires_and_is_stored_as_a_digest() {
     let stored: Vec<String> = world
         .db
         .platform(async |p| {
-            email_tokens::table.select(email_tokens::digest).load(p.conn()?).await.map_err(crm_core::Error::from)
+            email_tokens::table
+                .select(email_tokens::digest)
+                .load(p.conn()?)
+                .await
+                .map_err(crm_core::Error::from)
         })
         .await
         .unwrap();
@@ -305,7 +324,11 @@ async fn a_shut_out_account_gets_no_reset_mail() {
     let world = World::shared().await;
     let person = world.person().await;
     let shut_out = diesel::update(users::table.find(person.claims.user)).set(users::is_active.eq(false));
-    world.db.platform(async |p| shut_out.execute(p.conn()?).await.map_err(crm_core::Error::from)).await.unwrap();
+    world
+        .db
+        .platform(async |p| shut_out.execute(p.conn()?).await.map_err(crm_core::Error::from))
+        .await
+        .unwrap();
     world.identity.forgot_password(&client(), forgot(&person.email)).await.unwrap();
     world.work_off(&person.email).await;
     assert_eq!(world.mailed(&person.email).await, ["verify_email"]);
@@ -315,7 +338,13 @@ async fn a_shut_out_account_gets_no_reset_mail() {
 fn what_is_unknown_in_a_body_is_refused() {
     let wrong: [(&str, crm_core::Result<()>); 3] = [
         ("login", body::<Login>(json!({"email": "a@b.example", "password": "x", "otp": "1"})).map(drop)),
-        ("reset", body::<ResetPassword>(json!({"token": "x", "password": PASSWORD, "confirm_password": PASSWORD, "user": 1})).map(drop)),
+        (
+            "reset",
+            body::<ResetPassword>(
+                json!({"token": "x", "password": PASSWORD, "confirm_password": PASSWORD, "user": 1}),
+            )
+            .map(drop),
+        ),
         ("forgot", body::<ForgotPassword>(json!({"email": Value::Null})).map(drop)),
     ];
     for (what, result) in wrong {

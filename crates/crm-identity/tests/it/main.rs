@@ -1,7 +1,5 @@
 //! Identity against a real database, as the application role.
 
-#![expect(missing_docs, reason = "tests")]
-
 mod accounts;
 mod callers;
 mod invitations;

@@ -14,12 +14,20 @@ fn token(text: &str) -> RefreshToken {
 
 async fn set_active(world: &World, org: OrgId, is_active: bool) {
     let change = diesel::update(organizations::table.find(org)).set(organizations::is_active.eq(is_active));
-    world.db.platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from)).await.unwrap();
+    world
+        .db
+        .platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from))
+        .await
+        .unwrap();
 }
 
 async fn shut_out(world: &World, person: &Person) {
     let change = diesel::update(users::table.find(person.claims.user)).set(users::is_active.eq(false));
-    world.db.platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from)).await.unwrap();
+    world
+        .db
+        .platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -30,7 +38,8 @@ async fn signing_in_binds_to_the_latest_organization() {
     let second = world.found(&person).await;
     let signed_in = world.login(&person.email.to_uppercase(), PASSWORD).await.unwrap();
     assert_eq!(signed_in.current_org.as_ref().map(|org| org.id), second.claims.org);
-    let listed: Vec<_> = signed_in.organizations.iter().map(|org| (Some(org.id), org.role.as_str())).collect();
+    let listed: Vec<_> =
+        signed_in.organizations.iter().map(|org| (Some(org.id), org.role.as_str())).collect();
     assert_eq!(listed, [(second.claims.org, "ADMIN"), (first.claims.org, "ADMIN")]);
     let claims = world.identity.verify_access(&signed_in.tokens.access_token).unwrap();
     assert_eq!(claims.org, second.claims.org);
@@ -52,7 +61,11 @@ async fn signing_in_to_an_organization_needs_a_membership_there() {
         assert_eq!(world.last_event(&ann).await, ("permission_denied".into(), false));
     }
     let guess = login(&ann.email, "wrong", Some(bob.claims.org.unwrap()));
-    assert_eq!(refusal(world.identity.login(&client(), guess).await), Code::InvalidCredentials, "the password first");
+    assert_eq!(
+        refusal(world.identity.login(&client(), guess).await),
+        Code::InvalidCredentials,
+        "the password first"
+    );
 }
 
 #[tokio::test]
@@ -78,7 +91,10 @@ async fn refusals_to_sign_in_are_all_alike() {
         let error = world.login(email, password).await.unwrap_err();
         answers.push((error.code(), error.to_string()));
     }
-    assert!(answers.iter().all(|answer| *answer == answers[0] && answer.0 == Code::InvalidCredentials), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0] && answer.0 == Code::InvalidCredentials),
+        "{answers:?}"
+    );
     for person in [&person, &gone] {
         assert_eq!(world.last_event(person).await, ("login_failure".into(), false));
     }
@@ -117,7 +133,10 @@ async fn using_a_refresh_token_again_ends_the_session() {
     let heir = world.identity.refresh(&client(), token(&next.refresh_token)).await;
     assert_eq!(refusal(heir), Code::Unauthenticated, "what came of the token is worthless too");
     let access = world.identity.verify_access(&next.access_token).unwrap();
-    assert_eq!(refusal(world.db.tenant(&access.in_org().unwrap(), async |_| Ok(())).await), Code::Unauthenticated);
+    assert_eq!(
+        refusal(world.db.tenant(&access.in_org().unwrap(), async |_| Ok(())).await),
+        Code::Unauthenticated
+    );
     assert!(world.identity.refresh(&client(), token(&other_session.tokens.refresh_token)).await.is_ok());
 }
 
@@ -129,7 +148,10 @@ async fn of_two_refreshes_at_once_one_wins() {
     let both = [(), ()].map(|()| world.identity.refresh(&client, token(&person.refresh_token)));
     let done = futures_util::future::join_all(both).await;
     assert_eq!(done.iter().filter(|result| result.is_ok()).count(), 1);
-    assert!(world.events(&person).await.contains(&("token_reused".into(), false)), "the other counts as reuse");
+    assert!(
+        world.events(&person).await.contains(&("token_reused".into(), false)),
+        "the other counts as reuse"
+    );
     assert_eq!(refusal(world.identity.me(&person.claims).await), Code::Unauthenticated);
 }
 
@@ -138,7 +160,10 @@ async fn a_refresh_needs_an_active_account_membership_and_organization() {
     let world = World::shared().await;
     let gone = world.person().await;
     shut_out(world, &gone).await;
-    assert_eq!(refusal(world.identity.refresh(&client(), token(&gone.refresh_token)).await), Code::Unauthenticated);
+    assert_eq!(
+        refusal(world.identity.refresh(&client(), token(&gone.refresh_token)).await),
+        Code::Unauthenticated
+    );
 
     let ann = world.founder().await;
     let bob = world.joined(&ann, "USER").await;
@@ -171,7 +196,10 @@ async fn a_session_lasts_as_long_as_it_is_used() {
     world.db.clock().advance(TimeDelta::days(1));
     assert_eq!(refusal(world.identity.verify_access(&next.access_token)), Code::Unauthenticated);
     world.db.clock().advance(TimeDelta::days(364));
-    assert_eq!(refusal(world.identity.refresh(&client(), token(&next.refresh_token)).await), Code::Unauthenticated);
+    assert_eq!(
+        refusal(world.identity.refresh(&client(), token(&next.refresh_token)).await),
+        Code::Unauthenticated
+    );
 }
 
 #[tokio::test]
@@ -182,7 +210,10 @@ async fn signing_out_ends_one_session() {
     world.identity.logout(&client(), token(&here.refresh_token)).await.unwrap();
     assert_eq!(world.last_event(&here).await, ("logout".into(), true));
     assert_eq!(refusal(world.identity.me(&here.claims).await), Code::Unauthenticated);
-    assert_eq!(refusal(world.identity.refresh(&client(), token(&here.refresh_token)).await), Code::Unauthenticated);
+    assert_eq!(
+        refusal(world.identity.refresh(&client(), token(&here.refresh_token)).await),
+        Code::Unauthenticated
+    );
     assert!(world.identity.refresh(&client(), token(&there.tokens.refresh_token)).await.is_ok());
     let events = world.events(&here).await.len();
     for unusable in [here.refresh_token.as_str(), "garbage", ""] {
@@ -229,7 +260,10 @@ async fn switching_needs_an_active_membership() {
         assert_eq!(world.last_event(&ann).await, ("permission_denied".into(), false));
     }
     world.identity.logout(&client(), token(&ann.refresh_token)).await.unwrap();
-    let over = world.identity.switch_org(&client(), &ann.claims, SwitchOrg { org_id: ann.claims.org.unwrap() }).await;
+    let over = world
+        .identity
+        .switch_org(&client(), &ann.claims, SwitchOrg { org_id: ann.claims.org.unwrap() })
+        .await;
     assert_eq!(refusal(over), Code::Unauthenticated);
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crm_core::{Clock, Code, Db, DbSettings, MemberId, OrgId, Result, TenantTx};
 use crm_identity::members::Member;
 use crm_identity::{
-    AcceptInvitation, AccessClaims, Client, Identity, IdentitySettings, Invite, Login, MemberClaims, Register, SignedIn,
-    SwitchOrg, TokenSettings, members, orgs,
+    AcceptInvitation, AccessClaims, Client, Identity, IdentitySettings, Invite, Login, MemberClaims,
+    Register, SignedIn, SwitchOrg, TokenSettings, members, orgs,
 };
 use crm_jobs::Job;
 use crm_schema::{outbox, security_events};
@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// Identity on a database, and a look at what it leaves for other parts of the program.
-pub struct World {
-    pub identity: Identity,
-    pub db: Db,
+pub(crate) struct World {
+    pub(crate) identity: Identity,
+    pub(crate) db: Db,
     owner: Db,
     /// Kept until the test is over.
     _database: Database,
@@ -30,13 +30,13 @@ pub struct World {
 
 impl World {
     /// The one of most tests, which leave its clock alone.
-    pub async fn shared() -> &'static Self {
+    pub(crate) async fn shared() -> &'static Self {
         static SHARED: OnceCell<World> = OnceCell::const_new();
         SHARED.get_or_init(Self::fresh).await
     }
 
     /// One of its own, for a test that moves the clock.
-    pub async fn fresh() -> Self {
+    pub(crate) async fn fresh() -> Self {
         let database = crm_testkit::fresh_database().await;
         let db = database.db.clone();
         let settings =
@@ -52,49 +52,53 @@ impl World {
     }
 
     /// Somebody with an account and no organization.
-    pub async fn person(&self) -> Person {
+    pub(crate) async fn person(&self) -> Person {
         self.person_at("example.com").await
     }
 
     /// The same with an address in a domain.
-    pub async fn person_at(&self, domain: &str) -> Person {
+    pub(crate) async fn person_at(&self, domain: &str) -> Person {
         let email = address(domain);
         let signed_in = self.identity.register(&client(), registration(&email)).await.unwrap();
         self.somebody(email, &signed_in)
     }
 
-    pub fn somebody(&self, email: String, signed_in: &SignedIn) -> Person {
+    pub(crate) fn somebody(&self, email: String, signed_in: &SignedIn) -> Person {
         let claims = self.identity.verify_access(&signed_in.tokens.access_token).unwrap();
         Person { email, claims, refresh_token: signed_in.tokens.refresh_token.clone() }
     }
 
     /// Somebody who has founded an organization and works in it.
-    pub async fn founder(&self) -> Person {
+    pub(crate) async fn founder(&self) -> Person {
         let person = self.person().await;
         self.found(&person).await
     }
 
     /// The person, working in an organization that they have just founded.
-    pub async fn found(&self, person: &Person) -> Person {
+    pub(crate) async fn found(&self, person: &Person) -> Person {
         let org = self.identity.create_org(&client(), &person.claims, new_org("Acme")).await.unwrap();
         self.switched(person, org.id).await
     }
 
     /// The person, working in another organization of theirs.
-    pub async fn switched(&self, person: &Person, org_id: OrgId) -> Person {
-        let switched = self.identity.switch_org(&client(), &person.claims, SwitchOrg { org_id }).await.unwrap();
+    pub(crate) async fn switched(&self, person: &Person, org_id: OrgId) -> Person {
+        let switched =
+            self.identity.switch_org(&client(), &person.claims, SwitchOrg { org_id }).await.unwrap();
         let claims = self.identity.verify_access(&switched.tokens.access_token).unwrap();
         Person { email: person.email.clone(), claims, refresh_token: switched.tokens.refresh_token }
     }
 
     /// Invites somebody and answers the invitation with the token they are sent.
-    pub async fn invited(&self, by: &Person, email: &str, role: &str) -> (Member, String) {
-        let member = self.tenant(by, async |t| self.identity.invite(t, &client(), invite(email, role)).await).await.unwrap();
+    pub(crate) async fn invited(&self, by: &Person, email: &str, role: &str) -> (Member, String) {
+        let member = self
+            .tenant(by, async |t| self.identity.invite(t, &client(), invite(email, role)).await)
+            .await
+            .unwrap();
         (member, self.mailed_token(email).await)
     }
 
     /// Somebody new who has joined the organization of `by` in a role.
-    pub async fn joined(&self, by: &Person, role: &str) -> Person {
+    pub(crate) async fn joined(&self, by: &Person, role: &str) -> Person {
         let email = address("example.com");
         let (_, token) = self.invited(by, &email, role).await;
         let signed_in = self.identity.accept_invitation(&client(), None, acceptance(&token)).await.unwrap();
@@ -102,12 +106,16 @@ impl World {
     }
 
     /// Runs `work` for the person in the organization of their token.
-    pub async fn tenant<T>(&self, who: &Person, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T> {
+    pub(crate) async fn tenant<T>(
+        &self,
+        who: &Person,
+        work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>,
+    ) -> Result<T> {
         self.db.tenant(&who.caller(), work).await
     }
 
     /// The membership of a person in the organization of their token.
-    pub async fn membership(&self, who: &Person) -> Member {
+    pub(crate) async fn membership(&self, who: &Person) -> Member {
         self.tenant(who, async |t| {
             let MemberId(id) = t.actor().unwrap();
             members::find(t, id).await
@@ -117,36 +125,41 @@ impl World {
     }
 
     /// The settings of the organization of a person's token.
-    pub async fn org(&self, who: &Person) -> orgs::Organization {
+    pub(crate) async fn org(&self, who: &Person) -> orgs::Organization {
         self.tenant(who, async |t| orgs::settings(t).await).await.unwrap()
     }
 
     /// The mails to an address, oldest first.
-    pub async fn mails(&self, to: &str) -> Vec<Value> {
+    pub(crate) async fn mails(&self, to: &str) -> Vec<Value> {
         let queued = outbox::table.filter(outbox::kind.eq(crm_identity::SEND_MAIL)).order_by(outbox::id);
         let payloads: Vec<Value> = self
             .owner
-            .platform(async |p| queued.select(outbox::payload).load(p.conn()?).await.map_err(crm_core::Error::from))
+            .platform(async |p| {
+                queued.select(outbox::payload).load(p.conn()?).await.map_err(crm_core::Error::from)
+            })
             .await
             .unwrap();
         payloads.into_iter().filter(|mail| mail["to"] == to).collect()
     }
 
     /// The templates of the mails to an address, oldest first.
-    pub async fn mailed(&self, to: &str) -> Vec<String> {
+    pub(crate) async fn mailed(&self, to: &str) -> Vec<String> {
         self.mails(to).await.iter().map(|mail| mail["template"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The token in the link of the latest mail to an address.
-    pub async fn mailed_token(&self, to: &str) -> String {
+    pub(crate) async fn mailed_token(&self, to: &str) -> String {
         let mails = self.mails(to).await;
         let link = mails.last().expect("a mail")["data"]["link"].as_str().expect("a link");
         link.split_once("?token=").expect("a token").1.to_owned()
     }
 
     /// Does the jobs of this crate that concern an address, as a worker would, and answers how many there were.
-    pub async fn work_off(&self, email: &str) -> usize {
-        #[expect(clippy::disallowed_methods, reason = "a worker's own type is loaded by the names of the columns")]
+    pub(crate) async fn work_off(&self, email: &str) -> usize {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a worker's own type is loaded by the names of the columns"
+        )]
         let query = diesel::sql_query(
             "DELETE FROM outbox WHERE kind = $1 AND payload->>'email_normalized' = $2 \
              RETURNING id, org_id, kind, payload, attempts",
@@ -154,8 +167,11 @@ impl World {
         let query = query
             .bind::<diesel::sql_types::Text, _>(crm_identity::PASSWORD_RESET_REQUESTED)
             .bind::<diesel::sql_types::Text, _>(email.to_lowercase());
-        let jobs: Vec<Job> =
-            self.owner.platform(async |p| query.load(p.conn()?).await.map_err(crm_core::Error::from)).await.unwrap();
+        let jobs: Vec<Job> = self
+            .owner
+            .platform(async |p| query.load(p.conn()?).await.map_err(crm_core::Error::from))
+            .await
+            .unwrap();
         for job in &jobs {
             self.identity.handle(job).await.expect("a job of ours").unwrap();
         }
@@ -163,86 +179,83 @@ impl World {
     }
 
     /// What the audit trail says of a person, oldest first.
-    pub async fn events(&self, who: &Person) -> Vec<(String, bool)> {
+    pub(crate) async fn events(&self, who: &Person) -> Vec<(String, bool)> {
         let of = security_events::table.filter(security_events::user_id.eq(who.claims.user));
         let columns = (security_events::event, security_events::success);
         let query = of.order_by(security_events::id).select(columns);
-        self.db
-            .platform(async |p| query.load(p.conn()?).await.map_err(crm_core::Error::from))
-            .await
-            .unwrap()
+        self.db.platform(async |p| query.load(p.conn()?).await.map_err(crm_core::Error::from)).await.unwrap()
     }
 
     /// The latest of them.
-    pub async fn last_event(&self, who: &Person) -> (String, bool) {
+    pub(crate) async fn last_event(&self, who: &Person) -> (String, bool) {
         self.events(who).await.pop().unwrap()
     }
 
-    pub async fn login(&self, email: &str, password: &str) -> Result<SignedIn> {
+    pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignedIn> {
         self.identity.login(&client(), login(email, password, None)).await
     }
 }
 
 /// Somebody signed in.
 #[derive(Clone)]
-pub struct Person {
-    pub email: String,
-    pub claims: AccessClaims,
-    pub refresh_token: String,
+pub(crate) struct Person {
+    pub(crate) email: String,
+    pub(crate) claims: AccessClaims,
+    pub(crate) refresh_token: String,
 }
 
 impl Person {
-    pub fn caller(&self) -> MemberClaims {
+    pub(crate) fn caller(&self) -> MemberClaims {
         self.claims.in_org().unwrap()
     }
 }
 
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::default()
 }
 
-pub fn address(domain: &str) -> String {
+pub(crate) fn address(domain: &str) -> String {
     format!("Ann.{}@{domain}", Uuid::now_v7().simple())
 }
 
-pub fn registration(email: &str) -> Register {
+pub(crate) fn registration(email: &str) -> Register {
     body(json!({"email": email, "password": PASSWORD, "confirm_password": PASSWORD, "name": "Ann"})).unwrap()
 }
 
-pub fn login(email: &str, password: &str, org_id: Option<OrgId>) -> Login {
+pub(crate) fn login(email: &str, password: &str, org_id: Option<OrgId>) -> Login {
     body(json!({"email": email, "password": password, "org_id": org_id})).unwrap()
 }
 
-pub fn invite(email: &str, role: &str) -> Invite {
+pub(crate) fn invite(email: &str, role: &str) -> Invite {
     body(json!({"email": email, "role": role})).unwrap()
 }
 
-pub fn acceptance(token: &str) -> AcceptInvitation {
+pub(crate) fn acceptance(token: &str) -> AcceptInvitation {
     body(json!({"token": token, "name": "Bob", "password": PASSWORD, "confirm_password": PASSWORD})).unwrap()
 }
 
-pub fn new_org(name: &str) -> orgs::NewOrg {
+pub(crate) fn new_org(name: &str) -> orgs::NewOrg {
     body(json!({"name": name})).unwrap()
 }
 
 /// Reads a body as a request does.
-pub fn body<T: serde::de::DeserializeOwned + validator::Validate>(value: Value) -> Result<T> {
+pub(crate) fn body<T: serde::de::DeserializeOwned + validator::Validate>(value: Value) -> Result<T> {
     crm_core::body::parse(value.as_object().expect("an object").clone())
 }
 
 /// A merge patch.
-pub fn patch(value: Value) -> crm_records::Edit {
+pub(crate) fn patch(value: Value) -> crm_records::Edit {
     crm_records::Edit::patch(value.as_object().expect("an object").clone())
 }
 
 /// A replacement.
-pub fn put(value: Value) -> crm_records::Edit {
+pub(crate) fn put(value: Value) -> crm_records::Edit {
     crm_records::Edit { partial: false, ..patch(value) }
 }
 
 /// How something was refused.
 #[track_caller]
-pub fn refusal<T>(result: Result<T>) -> Code {
+pub(crate) fn refusal<T>(result: Result<T>) -> Code {
     match result {
         Ok(_) => panic!("it was not refused"),
         Err(error) => error.code(),
@@ -251,9 +264,11 @@ pub fn refusal<T>(result: Result<T>) -> Code {
 
 /// How it was refused, and because of which fields.
 #[track_caller]
-pub fn faults<T>(result: Result<T>) -> (Code, Vec<String>) {
+pub(crate) fn faults<T>(result: Result<T>) -> (Code, Vec<String>) {
     match result {
-        Err(crm_core::Error::Fields(code, fields)) => (code, fields.into_iter().map(|fault| fault.field).collect()),
+        Err(crm_core::Error::Fields(code, fields)) => {
+            (code, fields.into_iter().map(|fault| fault.field).collect())
+        }
         Err(error) => (error.code(), Vec::new()),
         Ok(_) => panic!("it was not refused"),
     }

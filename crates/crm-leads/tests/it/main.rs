@@ -1,0 +1,190 @@
+//! Leads as another program uses them: the service alone, on a real database as the application role.
+
+use std::sync::Arc;
+
+use crm_access::BuiltinRole;
+use crm_core::{Caller, Code, Db, Error, OrgId, OrgInfo, Principal, Result, UserId};
+use crm_leads::LeadFields;
+use crm_records::list::{Params, Shaped};
+use crm_records::{Edit, Precondition, RecordInput};
+use crm_schema::{memberships, organizations, records, roles, users};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A new organization, in which the program itself acts.
+async fn org(db: &Db, currency: &str) -> Caller {
+    let info = OrgInfo {
+        id: OrgId::generate(),
+        name: "Test".into(),
+        currency: currency.into(),
+        timezone: chrono_tz::Europe::Berlin,
+    };
+    let row = (organizations::id.eq(info.id), organizations::name.eq("Test"), organizations::currency.eq(currency));
+    db.platform(async |p| -> Result<()> {
+        diesel::insert_into(organizations::table).values(row).execute(p.conn()?).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    Caller::system(info)
+}
+
+/// A member of that organization with a built-in role.
+async fn member(db: &Db, system: &Caller, role: BuiltinRole) -> Caller {
+    let (id, role_id, user) = (Uuid::now_v7(), Uuid::now_v7(), UserId::generate());
+    let email = format!("{id}@example.com");
+    db.tenant(system, async |t| -> Result<()> {
+        let (org, now) = (t.org(), t.now());
+        diesel::insert_into(users::table)
+            .values((users::id.eq(user), users::email.eq(&email), users::email_normalized.eq(&email)))
+            .execute(t.conn()?)
+            .await?;
+        for (id, kind) in [(role_id, "role"), (id, "member")] {
+            diesel::insert_into(records::table)
+                .values((records::org_id.eq(org), records::id.eq(id), records::kind.eq(kind)))
+                .execute(t.conn()?)
+                .await?;
+        }
+        diesel::insert_into(roles::table)
+            .values((
+                roles::org_id.eq(org),
+                roles::id.eq(role_id),
+                roles::created_at.eq(now),
+                roles::updated_at.eq(now),
+                roles::name.eq(role_id.to_string()),
+                roles::name_normalized.eq(role_id.to_string()),
+            ))
+            .execute(t.conn()?)
+            .await?;
+        diesel::insert_into(memberships::table)
+            .values((
+                memberships::org_id.eq(org),
+                memberships::id.eq(id),
+                memberships::created_at.eq(now),
+                memberships::updated_at.eq(now),
+                memberships::user_id.eq(user),
+                memberships::email.eq(&email),
+                memberships::email_normalized.eq(&email),
+                memberships::role_id.eq(role_id),
+                memberships::state.eq("active"),
+            ))
+            .execute(t.conn()?)
+            .await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let grants = Some(Arc::new(role.grants()));
+    let principal = Principal::User { is_superuser: role.is_superuser(), in_tenant: true, grants };
+    Caller { principal, user: Some(user), member: Some(crm_core::MemberId(id)), ..system.clone() }
+}
+
+fn input(body: Value) -> RecordInput<LeadFields> {
+    RecordInput::parse(body.as_object().unwrap().clone()).unwrap()
+}
+
+async fn titles(db: &Db, who: &Caller, params: &[(&str, &str)]) -> Vec<String> {
+    let page = db.tenant(who, async |t| crm_leads::list(t, &Params::of(params)).await).await.unwrap();
+    let title = |lead| match lead {
+        Shaped::Plain(crm_leads::Lead { fields, .. }) => fields.title.unwrap(),
+        Shaped::Value(_) => panic!("no shape was asked for"),
+    };
+    page.results.into_iter().map(title).collect()
+}
+
+#[tokio::test]
+async fn the_permission_is_judged_in_the_service_itself() {
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    let courier = member(&db, &system, BuiltinRole::Courier).await;
+    let refused = db.tenant(&courier, async |t| crm_leads::create(t, input(json!({}))).await).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "{refused:?}");
+    let refused = db.tenant(&courier, async |t| crm_leads::list(t, &Params::default()).await).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))));
+}
+
+#[tokio::test]
+async fn two_organizations_in_one_database_do_not_meet() {
+    let db = crm_testkit::shared_db().await;
+    let (ours, theirs) = (org(&db, "EUR").await, org(&db, "JPY").await);
+    let body = json!({"title": "Secret", "email": "same@example.com", "opportunity_amount": "5"});
+    let lead = db.tenant(&ours, async |t| crm_leads::create(t, input(body.clone())).await).await.unwrap();
+    let twin = db.tenant(&theirs, async |t| crm_leads::create(t, input(body)).await).await.unwrap();
+    assert_eq!(lead.fields.opportunity_amount.unwrap().to_string(), "5.00");
+    assert_eq!(twin.fields.opportunity_amount.unwrap().to_string(), "5");
+    let id = lead.base.id;
+    assert!(matches!(db.tenant(&theirs, async |t| crm_leads::find(t, id).await).await, Err(Error::NotFound)));
+    let edit = Edit::patch(json!({"title": "Stolen"}).as_object().unwrap().clone());
+    assert!(matches!(db.tenant(&theirs, async |t| crm_leads::update(t, id, edit).await).await, Err(Error::NotFound)));
+    let gone = db.tenant(&theirs, async |t| crm_leads::delete(t, id, &Precondition::default()).await).await;
+    assert!(matches!(gone, Err(Error::NotFound)));
+    assert_eq!(titles(&db, &ours, &[]).await, ["Secret"]);
+}
+
+#[tokio::test]
+async fn an_own_scope_reaches_what_was_created_or_assigned() {
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    let (ann, bob) = (member(&db, &system, BuiltinRole::User).await, member(&db, &system, BuiltinRole::User).await);
+    let add = async |who: &Caller, body: Value| db.tenant(who, async |t| crm_leads::create(t, input(body)).await).await.unwrap();
+    add(&system, json!({"title": "nobody's"})).await;
+    add(&ann, json!({"title": "ann's"})).await;
+    let shared = add(&ann, json!({"title": "shared", "assigned_to": [bob.member]})).await;
+    assert_eq!(titles(&db, &ann, &[("ordering", "title")]).await, ["ann's", "shared"]);
+    assert_eq!(titles(&db, &bob, &[]).await, ["shared"]);
+    assert_eq!(titles(&db, &system, &[("count", "true")]).await.len(), 3);
+    let id = shared.base.id;
+    let refused = db.tenant(&bob, async |t| crm_leads::delete(t, id, &Precondition::default()).await).await;
+    assert!(matches!(refused, Err(Error::Forbidden(_))), "an assignee does not delete");
+    db.tenant(&ann, async |t| crm_leads::delete(t, id, &Precondition::default()).await).await.unwrap();
+    assert_eq!(titles(&db, &bob, &[]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_refused_creation_leaves_nothing_behind() {
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    let unknown = json!({"title": "Half done", "assigned_to": [Uuid::now_v7()]});
+    let refused = db.tenant(&system, async |t| crm_leads::create(t, input(unknown)).await).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ValidationFailed);
+    let left = db
+        .tenant(&system, async |t| -> Result<i64> {
+            let mine = records::table.filter(records::org_id.eq(t.org())).filter(records::kind.eq("lead"));
+            Ok(mine.count().get_result(t.conn()?).await?)
+        })
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+    assert_eq!(titles(&db, &system, &[("search", "half")]).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn converted_has_one_door() {
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    let lead = db.tenant(&system, async |t| crm_leads::create(t, input(json!({"status": "closed"}))).await).await.unwrap();
+    let to = async |status: Value| {
+        let edit = Edit::patch(json!({"status": status}).as_object().unwrap().clone());
+        db.tenant(&system, async |t| crm_leads::update(t, lead.base.id, edit).await).await
+    };
+    for status in ["assigned", "in process", "recycled", "closed", "assigned"] {
+        assert!(to(json!(status)).await.is_ok(), "any to any, {status}");
+    }
+    assert!(to(Value::Null).await.is_ok());
+    assert_eq!(to(json!("converted")).await.unwrap_err().code(), Code::Conflict);
+    // What only a conversion will do, done by hand here.
+    db.tenant(&system, async |t| -> Result<()> {
+        use crm_schema::leads;
+        let this = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(lead.base.id)));
+        diesel::update(this).set((leads::status.eq("converted"), leads::title.eq("Done"))).execute(t.conn()?).await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(to(json!("closed")).await.unwrap_err().code(), Code::Conflict);
+    assert!(to(json!("converted")).await.is_ok(), "to say what is stored changes nothing");
+    assert_eq!(titles(&db, &system, &[]).await, Vec::<String>::new(), "converted leads left the working list");
+    assert_eq!(titles(&db, &system, &[("status", "converted")]).await, ["Done"]);
+}
