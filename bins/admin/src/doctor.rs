@@ -157,11 +157,14 @@ fn data_dir(dir: &Path) -> Verdict {
     let mode = meta.permissions().mode() & 0o777;
     if meta.uid() != geteuid().as_raw() {
         let hint = "run this as its owner, or set CRM_DATA_DIR to a folder of your own";
-        Fail(format!("{shown} belongs to the user number {}", meta.uid()), hint.into())
-    } else if mode & 0o066 != 0 {
-        Fail(format!("{shown} is open to other users (mode {mode:o})"), format!("run: chmod go-rw {shown}"))
-    } else {
-        Fine(format!("{shown} (mode {mode:o})"))
+        return Fail(format!("{shown} belongs to the user number {}", meta.uid()), hint.into());
+    }
+    let found = format!("{shown} (mode {mode:o})");
+    match (mode & 0o022, mode & 0o044) {
+        (0, 0) => Fine(found),
+        // What is secret in it has rights of its own.
+        (0, _) => Warn(format!("{found} can be read by other users"), format!("run: chmod go-r {shown}")),
+        _ => Fail(format!("{found} can be changed by other users"), format!("run: chmod go-rw {shown}")),
     }
 }
 
@@ -226,13 +229,17 @@ fn mail(settings: &Settings) -> Verdict {
         };
     };
     let transport = Transport::Smtp { url: url.expose().to_owned() };
-    let mailer = block_on(async { Mailer::new(&transport, &settings.default_from_email) });
-    let hint = "correct SMTP_URL, or look whether a firewall is between";
-    match mailer.and_then(|mailer| Ok(mailer?)) {
+    // Made and dropped inside a runtime, where its connections live.
+    let described =
+        block_on(async { Ok(Mailer::new(&transport, &settings.default_from_email)?.describe()) }).flatten();
+    match described {
         Err(error) => Fail(format!("{error:#}"), "correct SMTP_URL and DEFAULT_FROM_EMAIL".into()),
-        Ok(mailer) => match greet(url.expose()) {
-            Ok(()) => Fine(format!("{} answers", mailer.describe())),
-            Err(error) => Fail(format!("{}: {error:#}", mailer.describe()), hint.into()),
+        Ok(place) => match greet(url.expose()) {
+            Ok(()) => Fine(format!("{place} answers")),
+            Err(error) => Fail(
+                format!("{place}: {error:#}"),
+                "correct SMTP_URL, or look whether a firewall is between".into(),
+            ),
         },
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, group = "action")]
     disable: bool,
     /// Do not ask before --disable
-    #[arg(long, requires = "disable")]
+    #[arg(long, requires = "disable", conflicts_with_all = ["status", "verify_user", "test", "enable"])]
     yes: bool,
 }
 

@@ -5,12 +5,14 @@
 //! [`AccessClaims::in_org`], which looks the member up in one query. Whatever hashes a password or spans several
 //! transactions is a method of [`Identity`]; everything else takes a transaction.
 
+mod assigned;
 mod caller;
 mod directory;
 mod email_tokens;
 mod events;
 mod housekeeping;
 mod invitations;
+mod joining;
 mod login;
 mod mail;
 pub mod members;
@@ -32,7 +34,8 @@ mod viewer;
 
 pub use directory::{OrgRole, OrgSummary};
 pub use events::{Client, EventKind};
-pub use invitations::{AcceptInvitation, Invite};
+pub use invitations::Invite;
+pub use joining::AcceptInvitation;
 pub use login::Login;
 pub use mail::{SEND_MAIL, enqueue_mail};
 pub use password::hash as hash_password;

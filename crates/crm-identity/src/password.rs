@@ -13,8 +13,10 @@ static HASHERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
     Arc::new(Semaphore::new(cores))
 });
 
-/// What the password of an account that is not there is compared with, so that the answer takes as long.
-static NOBODYS: LazyLock<Option<String>> = LazyLock::new(|| hashed("nobody's password").ok());
+/// What the password of an account that is not there is compared with, so that the answer takes as long: random bytes, the hash of
+/// no known password, under the parameters of [`hash`].
+const NOBODYS: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$ZJB9Lzm+cOLkZ2mYoPhi8Q$AfJABiGRoKnfbmzxAOr2zOU0XR4TYwhO33ifMBDo/wA";
 
 /// The hash of a password, to be stored.
 ///
@@ -28,7 +30,7 @@ pub async fn hash(password: String) -> Result<String> {
 pub(crate) async fn verify(password: String, hash: Option<String>) -> Result<bool> {
     off_the_workers(move || {
         let known = hash.is_some();
-        let hash = hash.as_deref().or(NOBODYS.as_deref()).unwrap_or_default();
+        let hash = hash.as_deref().unwrap_or(NOBODYS);
         Argon2::default().verify_password(password.as_bytes(), hash).is_ok() && known
     })
     .await
@@ -62,6 +64,18 @@ mod tests {
         assert!(verify("correct horse".into(), Some(stored.clone())).await.unwrap());
         assert!(!verify("correct horsf".into(), Some(stored)).await.unwrap());
         assert!(!verify("correct horse".into(), Some("not a hash".into())).await.unwrap());
-        assert!(!verify("nobody's password".into(), None).await.unwrap());
+        assert!(!verify("correct horse".into(), None).await.unwrap());
+    }
+
+    /// The comparison with nobody's password costs what one with somebody's does.
+    #[tokio::test]
+    async fn nobodys_hash_has_the_parameters_of_everybodys() {
+        use argon2::password_hash::phc::PasswordHash;
+        let stored = hash("correct horse".into()).await.unwrap();
+        let (nobodys, somebodys) = (PasswordHash::new(NOBODYS).unwrap(), PasswordHash::new(&stored).unwrap());
+        assert_eq!((nobodys.algorithm, nobodys.version), (somebodys.algorithm, somebodys.version));
+        assert_eq!(nobodys.params, somebodys.params);
+        let lengths = |h: &PasswordHash| (h.salt.as_ref().unwrap().len(), h.hash.as_ref().unwrap().len());
+        assert_eq!(lengths(&nobodys), lengths(&somebodys));
     }
 }

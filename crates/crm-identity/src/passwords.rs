@@ -135,6 +135,7 @@ impl Identity {
     pub async fn handle(&self, job: &Job) -> Option<Result<(), Failure>> {
         match job.kind.as_str() {
             PASSWORD_RESET_REQUESTED => Some(self.mail_reset(job).await),
+            crm_records::ASSIGNED => Some(self.mail_assigned(job).await),
             _ => None,
         }
     }

@@ -46,7 +46,12 @@ pub struct IdentitySettings {
 impl IdentitySettings {
     /// A link to a page of the front end with a token.
     pub(crate) fn link(&self, page: &str, token: &str) -> String {
-        format!("{}/{page}?token={token}", self.frontend_url.trim_end_matches('/'))
+        format!("{}?token={token}", self.page(page))
+    }
+
+    /// A page of the frontend.
+    pub(crate) fn page(&self, page: &str) -> String {
+        format!("{}/{page}", self.frontend_url.trim_end_matches('/'))
     }
 
     /// Whether the address is in one of the platform administrators' domains; a subdomain is another domain.

@@ -267,6 +267,14 @@ impl LeadFields {
         Ok(self)
     }
 
+    /// What the lead is called where it is mentioned: its title, or whom it is about.
+    pub(crate) fn display_name(&self) -> String {
+        let person = [&self.salutation, &self.first_name, &self.last_name];
+        let person = person.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+        let name = self.title.as_ref().or(Some(&person).filter(|p| !p.is_empty())).or(self.company_name.as_ref());
+        name.or(self.email.as_ref()).cloned().unwrap_or_else(|| "a lead without a name".into())
+    }
+
     /// What `search=` looks at.
     pub fn search_text(&self) -> String {
         let texts = [

@@ -3,7 +3,7 @@ use crm_core::{Code, Error, FieldCode, FieldError, Result, Scope, TenantTx};
 use crm_records::list::{Clause, Page, Params, Shaped, SortValues, Value, Where};
 use crm_records::{
     Base, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns, base_values, created,
-    deleted, diff, updated,
+    deleted, diff, tell_assignees, updated,
 };
 use crm_schema::leads;
 use diesel::prelude::*;
@@ -11,6 +11,9 @@ use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::model::{LEADS, Lead, LeadFields, LeadStatus};
+
+/// The kind of record and its module.
+const LEAD: (&str, &str) = (LEADS.resource.kind, "leads");
 
 type Row = (Base, LeadFields, bool, Links, SortValues);
 
@@ -76,7 +79,9 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
         .execute(t.conn()?)
         .await
         .map_err(email_taken)?;
-    input.links.store(t, base.id, &Links::default()).await?;
+    let none = Links::default();
+    input.links.store(t, base.id, &none).await?;
+    tell_assignees(t, LEAD, base.id, fields.display_name(), (&none, &input.links)).await?;
     Ok(Lead { base, fields, is_sample: false, links: input.links })
 }
 
@@ -100,6 +105,7 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
         .await
         .map_err(email_taken)?;
     new.links.store(t, id, &old.links).await?;
+    tell_assignees(t, LEAD, id, new.fields.display_name(), (&old.links, &new.links)).await?;
     let text = new.fields.search_text();
     let text = (text != old.fields.search_text()).then_some(text);
     updated(t, LEADS.resource.kind, &new.base, diff(&old, &new)?, text.as_deref()).await?;

@@ -42,8 +42,8 @@ templates! {
     PasswordChanged = "password_changed",
     /// Tells a former member of the removal: `org_name`, `name`.
     MembershipRemoved = "membership_removed",
-    /// Tells a member of a new lead: `org_name`, `assigned_by`, `title`, `link`.
-    LeadAssigned = "lead_assigned",
+    /// Tells a member of a record that is theirs now: `org_name`, `assigned_by`, `kind`, `title`, `link`.
+    Assigned = "assigned",
 }
 
 /// The three texts of a mail.

@@ -168,8 +168,8 @@ async fn every_template_says_what_it_is_told() {
         ),
         (Template::MembershipRemoved, json!({ "org_name": "Acme", "name": "Bob" }), "Acme"),
         (
-            Template::LeadAssigned,
-            json!({ "org_name": "Acme", "assigned_by": "Ann", "title": "Big deal", "link": LINK }),
+            Template::Assigned,
+            json!({ "org_name": "Acme", "assigned_by": "Ann", "kind": "lead", "title": "Big deal", "link": LINK }),
             "Ann assigned you a lead of Acme: ",
         ),
     ];

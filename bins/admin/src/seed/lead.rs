@@ -298,3 +298,62 @@ pub(super) fn ascii(name: &str) -> String {
     };
     name.to_lowercase().chars().map(fold).filter(char::is_ascii_alphanumeric).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chrono::NaiveDate;
+    use validator::Validate;
+
+    use super::*;
+
+    fn stream(seed: u64) -> Stream {
+        let day = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc();
+        Stream { seed, leads: 2000, from: day(2024, 11, 1), until: day(2026, 11, 1) }
+    }
+
+    fn office() -> Office {
+        let ids = |from: u128| (from..from + 4).map(Uuid::from_u128).collect();
+        Office { members: ids(10), teams: ids(20), tags: ids(30), currency: "EUR", country: "DE" }
+    }
+
+    #[test]
+    fn every_lead_is_one_that_the_api_would_take() {
+        let (stream, office) = (stream(1), office());
+        let mut addresses = BTreeSet::new();
+        for index in 0..stream.leads {
+            let lead = stream.lead(&office, index);
+            lead.fields.validate().unwrap();
+            assert_eq!(lead.fields.currency.is_some(), lead.fields.opportunity_amount.is_some());
+            assert!(
+                lead.fields
+                    .email_normalized
+                    .is_none_or(|email| email.ends_with(".example") && addresses.insert(email))
+            );
+        }
+        assert!(addresses.len() > 1700);
+    }
+
+    #[test]
+    fn later_leads_have_later_times_and_greater_ids() {
+        let (stream, office) = (stream(1), office());
+        let leads: Vec<_> = (0..stream.leads).map(|index| stream.lead(&office, index)).collect();
+        assert!(leads.is_sorted_by(|one, next| one.id < next.id && one.created_at < next.created_at));
+        for lead in &leads {
+            assert_eq!(lead.id.get_version_num(), 7);
+            assert!((stream.from..stream.until).contains(&lead.created_at));
+            let later = [lead.update.as_ref().map(|u| u.at), lead.comment.as_ref().map(|c| c.at)];
+            assert!(later.into_iter().flatten().all(|at| (lead.created_at..=stream.until).contains(&at)));
+        }
+    }
+
+    #[test]
+    fn a_lead_depends_on_its_seed_and_number_alone() {
+        let (one, other, office) = (stream(1), stream(2), office());
+        let [first, again, different] =
+            [(one, 5), (one, 5), (other, 5)].map(|(s, index)| s.lead(&office, index));
+        assert_eq!((first.id, &first.fields, &first.tags), (again.id, &again.fields, &again.tags));
+        assert_ne!(first.fields, different.fields);
+    }
+}

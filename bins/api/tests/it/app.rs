@@ -170,10 +170,32 @@ impl TestApp {
 
     /// The newest mail to an address. Another test's worker may have taken it from the outbox they share, so it is waited for.
     pub(crate) async fn mail_to(&self, email: &str) -> Message {
-        let worker = Worker::new(self.db.clone());
+        let found = || MAILBOX.lock().unwrap().iter().rev().find(|message| message.to == email).cloned();
+        let waiting = async {
+            loop {
+                self.work_off(&MAILBOX).await;
+                match found() {
+                    Some(message) => return message,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a mail")
+    }
+}
+
+impl TestApp {
+    /// The mails from a template, once the outbox of a database of its own is worked off.
+    pub(crate) async fn mails(&self, template: &str) -> Vec<Message> {
+        let mails = Mutex::default();
+        self.work_off(&mails).await;
+        mails.into_inner().unwrap().into_iter().filter(|mail: &Message| mail.template.name() == template).collect()
+    }
+
+    async fn work_off(&self, mailbox: &Mutex<Vec<Message>>) {
         let deliver = async |job: &Job| -> Result<(), Failure> {
             match job.kind.as_str() {
-                SEND_MAIL => MAILBOX.lock().unwrap().push(job.payload()?),
+                SEND_MAIL => mailbox.lock().unwrap().push(job.payload()?),
                 _ => {
                     if let Some(handled) = self.identity.handle(job).await {
                         handled?;
@@ -182,17 +204,7 @@ impl TestApp {
             }
             Ok(())
         };
-        let found = || MAILBOX.lock().unwrap().iter().rev().find(|message| message.to == email).cloned();
-        let waiting = async {
-            loop {
-                while worker.work_off(&deliver).await.unwrap() > 0 {}
-                match found() {
-                    Some(message) => return message,
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a mail")
+        while Worker::new(self.db.clone()).work_off(&deliver).await.unwrap() > 0 {}
     }
 }
 

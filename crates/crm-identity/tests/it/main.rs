@@ -1,5 +1,12 @@
 //! Identity against a real database, as the application role.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod accounts;
 mod callers;
 mod invitations;

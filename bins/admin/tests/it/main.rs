@@ -1,0 +1,9 @@
+//! The commands as an operator runs them: by their output, their exit status and what they leave in the database.
+
+mod createsuperuser;
+mod doctor;
+mod manage_rls;
+mod migrate;
+mod schema;
+mod seed;
+mod support;
