@@ -11,15 +11,12 @@ use crm_records::attachments::{DELETE_FILES, DeletedFiles};
 use crm_storage::{Key, Storage};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::startup::{Running, cause};
 
 #[cfg(test)]
 mod tests;
-
-/// How long an idle worker waits when nothing wakes it: for jobs of other processes and for retries.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// How long jobs under way may take to finish once the worker is to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,29 +46,14 @@ impl Jobs {
             stopped(stop.clone()).await;
             sleep(GRACE).await;
         };
+        let worker = Worker::new(self.db.clone());
+        let handle = async |job: &Job| self.handle(job).await;
         let work = async {
-            tokio::join!(self.take_jobs(stop.clone()), self.keep_house(stop.clone()));
+            tokio::join!(worker.run(&handle, stop.clone()), self.keep_house(stop.clone()));
         };
         tokio::select! {
             () = work => {}
             () = late => tracing::warn!("jobs under way were given up"),
-        }
-    }
-
-    async fn take_jobs(&self, stop: watch::Receiver<bool>) {
-        let worker = Worker::new(self.db.clone());
-        let handle = async |job: &Job| self.handle(job).await;
-        loop {
-            match worker.work_off(&handle).await {
-                Ok(done) if done > 0 && !*stop.borrow() => continue,
-                Ok(_) => {}
-                Err(error) => tracing::warn!("the outbox can't be read: {:#}", cause(error)),
-            }
-            tokio::select! {
-                biased;
-                () = stopped(stop.clone()) => return,
-                _ = timeout(IDLE, self.db.outbox_signal().notified()) => {}
-            }
         }
     }
 

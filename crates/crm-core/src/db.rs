@@ -335,7 +335,7 @@ fn unavailable(error: PoolError) -> Error {
 }
 
 /// One thread that drives every connection of this process.
-fn io_runtime() -> tokio::runtime::Handle {
+pub(crate) fn io_runtime() -> tokio::runtime::Handle {
     static IO: OnceLock<tokio::runtime::Handle> = OnceLock::new();
     IO.get_or_init(|| {
         let (send, receive) = std::sync::mpsc::channel();
@@ -353,22 +353,27 @@ fn io_runtime() -> tokio::runtime::Handle {
 }
 
 async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
-    use tokio_postgres::config::SslMode;
-    let bad = |e: &dyn std::fmt::Display| ConnectionError::BadConnection(e.to_string());
-    let config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| bad(&e))?;
-    let mut conn = if config.get_ssl_mode() == SslMode::Require {
-        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config().map_err(|e| bad(&e))?);
-        let (client, connection) = config.connect(tls).await.map_err(|e| bad(&e))?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-    } else {
-        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|e| bad(&e))?;
-        AsyncPgConnection::try_from_client_and_connection(client, connection).await?
-    };
+    let mut conn = connect(url).await?;
     // A client that is gone bounds nothing, so the server does.
     conn.batch_execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
+}
+
+/// Opens a connection; with TLS, and the server's certificate verified, where the URL requires it.
+pub(crate) async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
+    use tokio_postgres::config::SslMode;
+    let bad = |e: &dyn std::fmt::Display| ConnectionError::BadConnection(e.to_string());
+    let config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| bad(&e))?;
+    if config.get_ssl_mode() == SslMode::Require {
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config().map_err(|e| bad(&e))?);
+        let (client, connection) = config.connect(tls).await.map_err(|e| bad(&e))?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    } else {
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.map_err(|e| bad(&e))?;
+        AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    }
 }
 
 fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {

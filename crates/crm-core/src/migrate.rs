@@ -1,8 +1,6 @@
 //! Bringing the schema up to date, as the owner role and blocking: for the operator's commands and for a first start.
 
-use diesel::Connection;
 use diesel::connection::SimpleConnection;
-use diesel::r2d2::{ConnectionManager, Pool, PooledConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
@@ -15,18 +13,49 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 pub type OwnerConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
 /// Blocking connections of the owner role.
-pub type OwnerPool = Pool<ConnectionManager<OwnerConnection>>;
+pub type OwnerPool = r2d2::Pool<OwnerManager>;
+
+/// Opens connections of the owner role as the server's are opened, with TLS where the URL asks for it.
+#[derive(Debug)]
+pub struct OwnerManager(String);
+
+impl r2d2::ManageConnection for OwnerManager {
+    type Connection = OwnerConnection;
+    type Error = diesel::ConnectionError;
+
+    fn connect(&self) -> Result<OwnerConnection, Self::Error> {
+        connect(&self.0)
+    }
+
+    fn is_valid(&self, conn: &mut OwnerConnection) -> Result<(), Self::Error> {
+        conn.batch_execute("SELECT 1").map_err(diesel::ConnectionError::CouldntSetupConfiguration)
+    }
+
+    fn has_broken(&self, _: &mut OwnerConnection) -> bool {
+        false
+    }
+}
+
+fn connect(url: &str) -> Result<OwnerConnection, diesel::ConnectionError> {
+    let (send, opened) = std::sync::mpsc::channel();
+    let url = url.to_owned();
+    crate::db::io_runtime().spawn(async move {
+        let _ = send.send(crate::db::connect(&url).await);
+    });
+    let gone = |e: std::sync::mpsc::RecvError| diesel::ConnectionError::BadConnection(e.to_string());
+    opened.recv().map_err(gone)?.map(OwnerConnection::from)
+}
 
 /// Opens a small pool as the owner role. Not for a thread that runs async code.
 ///
 /// # Errors
 /// `Unavailable` when the database can't be reached.
 pub fn owner_pool(url: &str) -> Result<OwnerPool> {
-    Pool::builder()
+    r2d2::Pool::builder()
         .max_size(2)
         .min_idle(Some(0))
         .connection_timeout(std::time::Duration::from_secs(10))
-        .build(ConnectionManager::new(url))
+        .build(OwnerManager(url.to_owned()))
         .map_err(|e| Error::Unavailable(Box::new(e)))
 }
 
@@ -34,7 +63,7 @@ pub fn owner_pool(url: &str) -> Result<OwnerPool> {
 ///
 /// # Errors
 /// `Unavailable` when the database can't be reached.
-pub fn checkout(pool: &OwnerPool) -> Result<PooledConnection<ConnectionManager<OwnerConnection>>> {
+pub fn checkout(pool: &OwnerPool) -> Result<r2d2::PooledConnection<OwnerManager>> {
     pool.get().map_err(|e| Error::Unavailable(Box::new(e)))
 }
 
@@ -104,6 +133,6 @@ fn apply(conn: &mut OwnerConnection) -> Result<Vec<String>> {
 /// # Errors
 /// As [`run`]; `Unavailable` when the database can't be reached.
 pub fn run_at(url: &str) -> Result<Vec<String>> {
-    let mut conn = OwnerConnection::establish(url).map_err(|e| Error::Unavailable(Box::new(e)))?;
+    let mut conn = connect(url).map_err(|e| Error::Unavailable(Box::new(e)))?;
     run(&mut conn)
 }

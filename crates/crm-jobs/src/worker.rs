@@ -5,12 +5,14 @@ use diesel::sql_types::{Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rand::Rng;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// How long a worker may keep a job before another one takes it over, in seconds.
 const LEASE_SECONDS: i32 = 120;
-/// How many jobs are claimed at once.
-const BATCH: i32 = 10;
+/// How many jobs are claimed at once: a lease covers the time of one.
+const BATCH: i32 = 1;
 /// How often a job is tried before it is left for the operator.
 const MAX_ATTEMPTS: i32 = 12;
 /// How long an idle worker waits when nothing wakes it: for jobs of other processes and for retries.
@@ -56,7 +58,8 @@ pub enum Failure {
 
 impl From<crm_core::Error> for Failure {
     fn from(error: crm_core::Error) -> Self {
-        Self::Retry(error.to_string())
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Retry(format!("{error}{cause}"))
     }
 }
 
@@ -72,19 +75,24 @@ impl Worker {
         Self { db }
     }
 
-    /// Works until the future is dropped; a job then under way is taken over when its lease ends.
-    pub async fn run(&self, handle: impl AsyncFn(&Job) -> Result<(), Failure>) {
-        loop {
-            match self.work_off(&handle).await {
+    /// Works until `stop` turns true or its sender is gone; a job under way is finished first. Where the future is dropped instead,
+    /// another worker takes that job over when its lease ends.
+    pub async fn run(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            match self.work_off(handle).await {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) => tracing::warn!(%error, "the outbox can't be read"),
             }
-            let _ = tokio::time::timeout(IDLE, self.db.outbox_signal().notified()).await;
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = timeout(IDLE, self.db.outbox_signal().notified()) => {}
+            }
         }
     }
 
-    /// Does what is due now and answers how many jobs that were.
+    /// Does the job that has been due longest, if there is one, and answers how many that were.
     ///
     /// # Errors
     /// `Unavailable` without a database.

@@ -97,7 +97,7 @@ fn in_production_nothing_is_switched_off() {
 fn what_can_not_be_done_says_what_to_do() {
     let installation = Installation::new();
     installation.run(&["manage-rls", "--status", "--test"]).is(2, &["cannot be used with"]);
-    installation.run(&["manage-rls", "--status", "--yes"]).is(2, &["--disable"]);
+    installation.run(&["manage-rls", "--status", "--yes"]).is(2, &["--yes"]);
     let installation = installation.with("DATABASE_OWNER_URL", "");
     installation.run(&["manage-rls", "--enable"]).is(1, &["set DATABASE_OWNER_URL"]);
     let away = installation.with("DATABASE_URL", "postgresql://crm_app:hunter2@127.0.0.1:1/crm");
