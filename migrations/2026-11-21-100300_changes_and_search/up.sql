@@ -52,6 +52,14 @@ BEGIN
 END
 $$;
 
+-- The text as it is stored: a space before every word, so that the beginning of one can be asked for.
+CREATE FUNCTION search_body(p_text text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    RETURN ' ' || search_fold(p_text);
+END
+$$;
+
 CREATE FUNCTION search_index(p_record_id uuid, p_kind text, p_text text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -61,12 +69,13 @@ BEGIN
         RAISE insufficient_privilege USING MESSAGE = 'search_index needs an organization';
     END IF;
     INSERT INTO search_documents (org_id, record_id, kind, body)
-    VALUES (v_org, p_record_id, p_kind, search_fold(p_text))
+    VALUES (v_org, p_record_id, p_kind, search_body(p_text))
     ON CONFLICT (org_id, record_id) DO UPDATE SET body = excluded.body WHERE search_documents.body <> excluded.body;
 END
 $$;
 
--- The newest records of a kind whose text contains every term, older than p_before.
+-- The newest records of a kind whose text contains every term, older than p_before. One or two characters make no trigram: such a
+-- term is looked for at the beginning of a word.
 CREATE FUNCTION search_records(p_kind text, p_terms text[], p_before uuid, p_limit integer) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
@@ -79,7 +88,7 @@ BEGIN
     END IF;
     FOREACH v_term IN ARRAY p_terms LOOP
         v_term := regexp_replace(search_fold(v_term), '([\\%_])', '\\\1', 'g');
-        v_query := v_query || format(' AND body LIKE %L', '%' || v_term || '%');
+        v_query := v_query || format(' AND body LIKE %L', CASE WHEN length(v_term) < 3 THEN '% ' ELSE '%' END || v_term || '%');
     END LOOP;
     IF p_before IS NOT NULL THEN
         v_query := v_query || ' AND record_id < $3';
@@ -125,7 +134,7 @@ END
 $$;
 
 REVOKE ALL ON FUNCTION
-    search_fold(text), search_index(uuid, text, text), search_records(text, text[], uuid, integer),
+    search_fold(text), search_body(text), search_index(uuid, text, text), search_records(text, text[], uuid, integer),
     record_created(uuid, uuid, text, uuid, uuid, timestamptz, text),
     record_updated(uuid, uuid, text, bigint, text, uuid, uuid, timestamptz, jsonb, text),
     record_deleted(uuid, uuid, text, uuid, uuid, timestamptz) FROM PUBLIC;

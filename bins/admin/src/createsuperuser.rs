@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let database = Database::connect()?;
     let standing = standing(&database, email)?;
     if let Some(Standing { is_superuser: Some(true) }) = standing {
-        println!("{email} is a platform administrator already: nothing was changed");
+        say!("{email} is a platform administrator already: nothing was changed");
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(Standing { is_superuser: Some(false) }) = standing {
@@ -54,9 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     block_on(db.platform(async |p| crm_identity::grant_platform_admin(p, new).await))?.map_err(told)?;
     match standing {
         Some(_) => {
-            println!("{email} is a platform administrator now, with the password the account had before")
+            say!("{email} is a platform administrator now, with the password the account had before")
         }
-        None => println!("{email} is a platform administrator now, with a new account"),
+        None => say!("{email} is a platform administrator now, with a new account"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -46,6 +46,12 @@ impl Database {
         Ok(url.expose())
     }
 
+    /// Where the superuser of the built-in database connects.
+    pub(crate) fn superuser_url(&self) -> Result<Option<String>> {
+        let name = self.name()?;
+        Ok(self.found.cluster.as_ref().map(|cluster| cluster.url(crm_pg::Role::Super, &name)))
+    }
+
     /// The name of the database on its server.
     pub(crate) fn name(&self) -> Result<String> {
         let config: Config = self.app_url.parse()?;
@@ -94,6 +100,9 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output> {
 
 type Manager = PostgresConnectionManager<MakeRustlsConnect>;
 
+/// A blocking connection.
+pub(crate) type SyncConnection = r2d2::PooledConnection<Manager>;
+
 /// Blocking connections of one role.
 #[derive(Clone)]
 pub(crate) struct SyncPool(r2d2::Pool<Manager>);
@@ -114,7 +123,7 @@ impl SyncPool {
     }
 
     /// A connection.
-    pub(crate) fn get(&self) -> Result<r2d2::PooledConnection<Manager>> {
+    pub(crate) fn get(&self) -> Result<SyncConnection> {
         self.0.get().context("can't connect to the database")
     }
 }

@@ -66,10 +66,10 @@ struct Report {
 impl Report {
     fn line(&mut self, what: &str, verdict: Verdict) {
         match verdict {
-            Fine(found) => println!("ok    {what}: {found}"),
-            Warn(found, hint) => println!("warn  {what}: {found}; {hint}"),
+            Fine(found) => say!("ok    {what}: {found}"),
+            Warn(found, hint) => say!("warn  {what}: {found}; {hint}"),
             Fail(found, hint) => {
-                println!("FAIL  {what}: {found}; {hint}");
+                say!("FAIL  {what}: {found}; {hint}");
                 self.failed = true;
             }
         }

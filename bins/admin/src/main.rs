@@ -4,6 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Prints a line. Whoever read it may have heard enough, which is no reason to stop half-way.
+macro_rules! say {
+    ($($line:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($line)*);
+    }};
+}
+
+mod bench;
 mod createsuperuser;
 mod database;
 mod doctor;
@@ -39,6 +48,9 @@ enum Command {
     SchemaRs,
     /// Check the whole installation and say how to mend it
     Doctor,
+    /// Measure a running server against pgbench on the same database
+    #[command(hide = true)]
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +64,7 @@ fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::SchemaRs => schema_rs::run(),
         Command::Doctor => doctor::run(),
+        Command::Bench(args) => bench::run(args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("crm-admin: {error:#}");

@@ -52,11 +52,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn status(database: &Database) -> Result<bool> {
     let role_faults = database.as_app(async |p| tenancy::check_role(p.conn()?).await)?;
     let role_is_safe = Role::of(database)?.print_verdict(&role_faults);
-    println!();
+    say!();
     let tables_are_safe = print_reports(&reports(database)?);
     let schema = database.as_app(async |p| tenancy::schema_state(p.conn()?).await)?;
     if !schema.is_current() {
-        println!("The schema is not that of this program; see: crm-admin migrate --status");
+        say!("The schema is not that of this program; see: crm-admin migrate --status");
     }
     Ok(role_is_safe && tables_are_safe && schema.is_current())
 }
@@ -89,17 +89,17 @@ fn print_reports(reports: &[TableReport]) -> bool {
     for report in reports {
         let TableReport { table, exempt, faults } = report;
         match (faults.as_slice(), exempt) {
-            ([], Some(reason)) => println!("  {table}: exempt, {reason}"),
-            ([], None) if is_table(report) => println!("  {table}: OK"),
+            ([], Some(reason)) => say!("  {table}: exempt, {reason}"),
+            ([], None) if is_table(report) => say!("  {table}: OK"),
             ([], None) => {}
             (faults, _) => {
-                println!("  {table}: {}", plural(faults.len(), "fault"));
-                faults.iter().for_each(|fault| println!("    - {fault}"));
+                say!("  {table}: {}", plural(faults.len(), "fault"));
+                faults.iter().for_each(|fault| say!("    - {fault}"));
             }
         }
     }
     let faulty = reports.iter().filter(|report| !report.faults.is_empty()).count();
-    println!("\nProtected: {}, faulty: {faulty}", protected(reports).count());
+    say!("\nProtected: {}, faulty: {faulty}", protected(reports).count());
     faulty == 0
 }
 
@@ -107,11 +107,11 @@ fn verify_user(database: &Database) -> Result<bool> {
     let faults = database.as_app(async |p| tenancy::check_role(p.conn()?).await)?;
     let role = Role::of(database)?;
     let word = |holds| if holds { "yes" } else { "no" };
-    println!("Role: {}", role.name);
-    println!("Superuser: {}", word(role.superuser));
-    println!("Bypasses row-level security: {}", word(role.bypasses));
-    println!("Owns tables, itself or through another role: {}", word(role.owns));
-    println!();
+    say!("Role: {}", role.name);
+    say!("Superuser: {}", word(role.superuser));
+    say!("Bypasses row-level security: {}", word(role.bypasses));
+    say!("Owns tables, itself or through another role: {}", word(role.owns));
+    say!();
     Ok(role.print_verdict(&faults))
 }
 
@@ -137,9 +137,9 @@ impl Role {
 
     fn print_verdict(&self, faults: &[String]) -> bool {
         if faults.is_empty() {
-            println!("Role {}: policies bind it", self.name);
+            say!("Role {}: policies bind it", self.name);
         }
-        faults.iter().for_each(|fault| println!("Role {} is unsafe: {fault}", self.name));
+        faults.iter().for_each(|fault| say!("Role {} is unsafe: {fault}", self.name));
         faults.is_empty()
     }
 }
@@ -153,7 +153,7 @@ fn test(database: &Database) -> Result<bool> {
     for table in findings.chunk_by(|one, next| one.table == next.table) {
         failed += print_findings(table);
     }
-    println!("\nTried {} on {} tables, failed: {failed}", plural(findings.len(), "crossing"), {
+    say!("\nTried {} on {} tables, failed: {failed}", plural(findings.len(), "crossing"), {
         findings.chunk_by(|one, next| one.table == next.table).count()
     });
     Ok(failed == 0)
@@ -163,17 +163,17 @@ fn test(database: &Database) -> Result<bool> {
 fn print_findings(table: &[Finding]) -> usize {
     let failures: Vec<_> = table.iter().filter(|finding| !finding.ok).collect();
     if let Some(Finding { table: name, .. }) = table.first() {
-        println!("  {name}: {} of {} held", table.len() - failures.len(), Verb::all().count());
+        say!("  {name}: {} of {} held", table.len() - failures.len(), Verb::all().count());
     }
     for Finding { verb, detail, .. } in &failures {
-        println!("    FAILED {verb}: {detail}");
+        say!("    FAILED {verb}: {detail}");
     }
     failures.len()
 }
 
 fn enable(database: &Database) -> Result<bool> {
     let tables = change_tables(database, tenancy::enable_sql)?;
-    println!("{} put under the policy.\n", plural(tables, "table"));
+    say!("{} put under the policy.\n", plural(tables, "table"));
     status(database)
 }
 
@@ -186,7 +186,7 @@ fn disable(database: &Database, sure: bool) -> Result<bool> {
         bail!("nothing was changed: that is not the name of the database");
     }
     let tables = change_tables(database, tenancy::disable_sql)?;
-    println!("Row-level security is off on {}; to have it back, run: crm-admin manage-rls --enable", {
+    say!("Row-level security is off on {}; to have it back, run: crm-admin manage-rls --enable", {
         plural(tables, "table")
     });
     Ok(true)

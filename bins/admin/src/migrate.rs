@@ -25,24 +25,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let pool = migrate::owner_pool(database.owner_url()?).map_err(told)?;
     let mut conn = migrate::checkout(&pool).map_err(told)?;
     let applied = migrate::run(&mut conn).map_err(told)?;
-    applied.iter().for_each(|version| println!("applied {version}"));
+    applied.iter().for_each(|version| say!("applied {version}"));
     if applied.is_empty() {
-        println!("nothing to apply: the schema is current");
+        say!("nothing to apply: the schema is current");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print_state(state: &SchemaState) -> ExitCode {
-    state.pending.iter().for_each(|version| println!("pending {version}"));
-    state.unknown.iter().for_each(|version| println!("unknown to this program {version}"));
+    state.pending.iter().for_each(|version| say!("pending {version}"));
+    state.unknown.iter().for_each(|version| say!("unknown to this program {version}"));
     if state.is_current() {
-        println!("the schema is current");
+        say!("the schema is current");
         return ExitCode::SUCCESS;
     }
     if !state.unknown.is_empty() {
-        println!("the database is newer than this program: install the newer program");
+        say!("the database is newer than this program: install the newer program");
     } else {
-        println!("to apply: crm-admin migrate");
+        say!("to apply: crm-admin migrate");
     }
     ExitCode::FAILURE
 }

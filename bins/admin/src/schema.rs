@@ -1,6 +1,5 @@
 //! The OpenAPI document without a running server.
 
-use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -26,6 +25,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Format::Json => document.to_pretty_json()?,
         Format::Yaml => document.to_yaml()?,
     };
-    writeln!(stdout(), "{}", text.trim_end())?;
+    say!("{}", text.trim_end());
     Ok(ExitCode::SUCCESS)
 }

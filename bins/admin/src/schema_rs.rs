@@ -1,7 +1,6 @@
 //! The diesel tables of `crm-schema`, generated from the live catalog.
 
 use std::collections::BTreeSet;
-use std::io::{Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -52,7 +51,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let database = Database::connect()?;
     let pool = SyncPool::open(&database.app_url, 1)?;
     let mut client = pool.get()?;
-    stdout().write_all(generate(&mut client)?.as_bytes())?;
+    say!("{}", generate(&mut client)?.trim_end());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,7 +14,8 @@ use rand::{Rng, SeedableRng};
 
 use crate::database::{Database, SyncPool, block_on};
 use lead::Stream;
-use org::{Founder, Place};
+use org::Founder;
+pub(crate) use org::Place;
 
 mod lead;
 mod load;
@@ -24,9 +25,12 @@ mod words;
 /// How far back the leads go.
 const PAST: Months = Months::new(24);
 
-/// Currency, country and time zone of the organizations, in turn.
+/// Where the first organization is at home.
+pub(crate) const HOME: Place = Place { currency: "USD", country: "US", timezone: "America/New_York" };
+
+/// Where the organizations are at home, in turn.
 const PLACES: &[Place] = &[
-    Place { currency: "USD", country: "US", timezone: "America/New_York" },
+    HOME,
     Place { currency: "EUR", country: "DE", timezone: "Europe/Berlin" },
     Place { currency: "GBP", country: "GB", timezone: "Europe/London" },
     Place { currency: "EUR", country: "FR", timezone: "Europe/Paris" },
@@ -120,7 +124,7 @@ pub(crate) fn organizations(
     let mut missing = Vec::new();
     for wanted in all {
         match org::existing(database, &wanted.name)? {
-            Some(leads) => println!("{} is there already, with {leads} leads: left as it is", wanted.name),
+            Some(leads) => say!("{} is there already, with {leads} leads: left as it is", wanted.name),
             None => missing.push(wanted),
         }
     }
@@ -138,8 +142,8 @@ pub(crate) fn organizations(
     load::finish(&pool)?;
     block_on(founder.leave())??;
     match account.password {
-        Some(_) => println!("\nSign in as {} with the password you gave", account.email),
-        None => println!("\nSign in as {} with the password {password}", account.email),
+        Some(_) => say!("\nSign in as {} with the password you gave", account.email),
+        None => say!("\nSign in as {} with the password {password}", account.email),
     }
     Ok(())
 }
@@ -156,7 +160,7 @@ fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: Date
     let loaded = load::leads(pool, org, &office, &stream, &progress);
     progress.finish_and_clear();
     loaded?;
-    println!(
+    say!(
         "{}: {} members, {} teams, {} tags, {} leads in {:.1} s",
         wanted.name,
         office.members.len(),

@@ -5,13 +5,16 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::pooled_connection::deadpool::{Object, Pool, PoolError};
+use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use crate::{Caller, CallerSource, Clock, Error, MemberId, OrgId, Result};
+
+/// How long a connection is used.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// How to reach the database as the application role.
 #[derive(Debug, Clone)]
@@ -62,6 +65,10 @@ impl Db {
             .wait_timeout(Some(settings.wait))
             .create_timeout(Some(settings.wait))
             .runtime(deadpool::Runtime::Tokio1)
+            .pre_recycle(Hook::sync_fn(|_, metrics| {
+                // A connection keeps every statement it has prepared, so it does not live for ever.
+                if metrics.age() < MAX_AGE { Ok(()) } else { Err(HookError::message("old enough")) }
+            }))
             .build()
             .map_err(Error::internal)?;
         Ok(Self { pool, clock, outbox: Arc::default() })

@@ -58,9 +58,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Membe
         .run(t, async |t, f| {
             let rows = rows!()
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select(columns!(selection.keys()))
                 .load::<KeyedRow>(t.conn()?)
                 .await?;

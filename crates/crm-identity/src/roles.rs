@@ -140,9 +140,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Role>
         .run(t, async |t, f| {
             let rows: Vec<(Row, _)> = roles::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((columns!(), selection.keys()))
                 .load(t.conn()?)
                 .await?;

@@ -77,7 +77,11 @@ impl Worker {
 
     /// Works until `stop` turns true or its sender is gone; a job under way is finished first. Where the future is dropped instead,
     /// another worker takes that job over when its lease ends.
-    pub async fn run(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(
+        &self,
+        handle: &impl AsyncFn(&Job) -> Result<(), Failure>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         while !*stop.borrow() {
             match self.work_off(handle).await {
                 Ok(0) => {}

@@ -271,7 +271,8 @@ impl LeadFields {
     pub(crate) fn display_name(&self) -> String {
         let person = [&self.salutation, &self.first_name, &self.last_name];
         let person = person.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
-        let name = self.title.as_ref().or(Some(&person).filter(|p| !p.is_empty())).or(self.company_name.as_ref());
+        let name =
+            self.title.as_ref().or(Some(&person).filter(|p| !p.is_empty())).or(self.company_name.as_ref());
         name.or(self.email.as_ref()).cloned().unwrap_or_else(|| "a lead without a name".into())
     }
 

@@ -32,9 +32,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>
         .run(t, async |t, f| {
             let rows: Vec<Row> = leads::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((
                     base_columns!(leads),
                     LeadFields::as_select(),

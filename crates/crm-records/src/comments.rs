@@ -102,9 +102,7 @@ pub async fn list(
         .run(t, async |t, f| {
             let rows: Vec<(Base, Uuid, CommentFields, Vec<MemberId>, SortValues)> = comments::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((
                     base_columns!(comments),
                     comments::record_id,

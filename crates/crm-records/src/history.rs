@@ -62,9 +62,7 @@ pub async fn list(
         .run(t, async |t, f| {
             let query = changes::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((Change::as_select(), selection.keys()));
             Ok(query.load(t.conn()?).await?)
         })

@@ -12,7 +12,7 @@ mod select;
 mod shape;
 
 pub(crate) use clause::expression;
-pub use clause::{Clause, OrderBy, SortKeys, Value, Where};
+pub use clause::{Clause, Slice, SortKeys, Value, Where};
 pub use field::{Field, Kind, Resource};
 pub use params::Params;
 pub use run::{Fetch, Page, SortValues};

@@ -128,9 +128,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Tag>>
         .run(t, async |t, f| {
             let rows: Vec<(Base, TagFields, String, SortValues)> = tags::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((base_columns!(tags), TagFields::as_select(), tags::slug, selection.keys()))
                 .load(t.conn()?)
                 .await?;

@@ -43,9 +43,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Team>
         .run(t, async |t, f| {
             let rows: Vec<(Row, SortValues)> = teams::table
                 .filter(f.filter)
-                .order_by(f.order)
-                .limit(f.limit)
-                .offset(f.offset)
+                .order_by(f.slice)
                 .select((
                     (base_columns!(teams), teams::name, teams::description, MEMBER_IDS),
                     selection.keys(),

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use postgres::Client;
+
+use crate::database::SyncConnection;
 
 /// How long the log is waited for.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,11 +27,11 @@ pub(super) type Transaction = Vec<Statement>;
 /// A server whose log can be read, by a superuser on the same machine.
 pub(super) struct Log {
     path: PathBuf,
-    superuser: Client,
+    superuser: SyncConnection,
 }
 
 impl Log {
-    pub(super) fn new(path: PathBuf, superuser: Client) -> Self {
+    pub(super) fn new(path: PathBuf, superuser: SyncConnection) -> Self {
         Self { path, superuser }
     }
 
@@ -45,14 +46,16 @@ impl Log {
     }
 
     fn log_everything(&mut self, on: bool) -> Result<()> {
-        let change = if on { "SET log_min_duration_statement = 0" } else { "RESET log_min_duration_statement" };
+        let change =
+            if on { "SET log_min_duration_statement = 0" } else { "RESET log_min_duration_statement" };
         self.superuser.batch_execute(&format!("ALTER SYSTEM {change}"))?;
         self.superuser.batch_execute("SELECT pg_reload_conf()")?;
         // Sessions read the configuration again at their next statement, once they have had the signal.
         let deadline = Instant::now() + LOG_TIMEOUT;
         let wanted = if on { "0" } else { "-1" };
         while Instant::now() < deadline {
-            let row = self.superuser.query_one("SELECT current_setting('log_min_duration_statement')", &[])?;
+            let row =
+                self.superuser.query_one("SELECT current_setting('log_min_duration_statement')", &[])?;
             if row.get::<_, &str>(0) == wanted {
                 return Ok(());
             }
@@ -116,22 +119,24 @@ fn transaction_of(log: &str, org: &str) -> Option<Transaction> {
     let mut ours = entries.iter().filter(|entry| entry.process == process);
     ours.find(|entry| entry.message.ends_with(&begin))?;
     let mut transaction: Transaction = Vec::new();
+    // What was bound is logged too, before it is executed.
+    let mut just_executed = false;
     for Entry { level, message, .. } in ours {
-        let executed = message.split_once(" execute ").and_then(|(_, named)| named.split_once(": "));
-        match (*level, executed) {
-            ("LOG", Some((_, sql))) => {
-                transaction.push(Statement { sql: sql.to_owned(), parameters: Vec::new() });
+        if *level == "DETAIL" {
+            if let (true, Some(last), Some((_, list))) =
+                (just_executed, transaction.last_mut(), message.split_once("arameters: "))
+            {
+                last.parameters = parameters(list);
             }
-            ("DETAIL", _) => {
-                // The one that was executed comes last, so what was bound before is overwritten.
-                let (_, list) = message.split_once("arameters: ")?;
-                if let Some(last) = transaction.last_mut() {
-                    last.parameters = parameters(list);
-                }
-            }
-            _ if message.ends_with("COMMIT") => return Some(transaction),
-            _ => {}
+            continue;
         }
+        if message.ends_with("COMMIT") {
+            return Some(transaction);
+        }
+        let executed = message.split_once(" execute ").and_then(|(_, named)| named.split_once(": "));
+        just_executed = executed.is_some();
+        let sql = executed.map(|(_, sql)| sql.to_owned());
+        transaction.extend(sql.map(|sql| Statement { sql, parameters: Vec::new() }));
     }
     None
 }
@@ -174,7 +179,8 @@ type Written<'a> = &'a dyn Fn(&str) -> String;
 /// A script that runs the transaction in the round trips in which the application does: the context goes out with the first
 /// statement, the end alone.
 pub(super) fn script(org: &str, transaction: &Transaction, written: Written<'_>) -> String {
-    let statements: Vec<_> = transaction.iter().map(|statement| format!("{};\n", statement.with(written))).collect();
+    let statements: Vec<_> =
+        transaction.iter().map(|statement| format!("{};\n", statement.with(written))).collect();
     let (first, others) = statements.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
     format!(
         "\\startpipeline\nBEGIN;\nSET LOCAL app.current_org = '{org}';\n{first}\\endpipeline\n{}\
@@ -228,6 +234,9 @@ mod tests {
 2026-11-21 12:00:00.001 UTC [8] LOG:  duration: 0.2 ms  execute s1: SELECT m FROM who WHERE id = $1
 2026-11-21 12:00:00.001 UTC [8] DETAIL:  parameters: $1 = 'u'
 2026-11-21 12:00:00.001 UTC [7] LOG:  duration: 0.2 ms  execute s9: SELECT other
+2026-11-21 12:00:00.001 UTC [8] LOG:  duration: 0.2 ms  bind s2: INSERT INTO t
+\tVALUES ($1, $2, $10::text, $3)
+2026-11-21 12:00:00.001 UTC [8] DETAIL:  parameters: $1 = 'not this', $2 = NULL, $3 = 'one'
 2026-11-21 12:00:00.001 UTC [8] LOG:  duration: 0.2 ms  execute s2: INSERT INTO t
 \tVALUES ($1, $2, $10::text, $3)
 2026-11-21 12:00:00.001 UTC [8] DETAIL:  parameters: $1 = 'it''s 12:30', $2 = NULL, $3 = 'a\\b = ''c'', $4'
@@ -241,7 +250,7 @@ mod tests {
         let wanted = [Some("u"), Some("it's 12:30"), None, Some("a\\b = 'c', $4")];
         assert_eq!(values(&transaction).collect::<Vec<_>>(), wanted);
         assert!(transaction_of(LOG, "x").is_none());
-        let unfinished = LOG.lines().take(9).collect::<Vec<_>>().join("\n");
+        let unfinished = LOG.lines().take(12).collect::<Vec<_>>().join("\n");
         assert!(transaction_of(&unfinished, "o").is_none());
     }
 

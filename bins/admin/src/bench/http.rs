@@ -67,7 +67,9 @@ impl Connection {
             let header = self.line()?;
             match header.split_once(':') {
                 None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok(),
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.trim().parse().ok()
+                }
                 Some(_) => {}
             }
         }
@@ -143,7 +145,8 @@ pub(super) fn load(
     let worker = |number| worker(number).inspect_err(|_| failed.store(true, Ordering::Relaxed));
     let latencies = thread::scope(|scope| {
         let running: Vec<_> = (0..connections).map(|number| scope.spawn(move || worker(number))).collect();
-        let joined = running.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread broke off"))?);
+        let joined =
+            running.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread broke off"))?);
         joined.collect::<Result<Vec<_>>>()
     })?;
     Ok(Measured::new(latencies.concat(), time))

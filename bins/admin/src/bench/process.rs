@@ -5,14 +5,16 @@ use std::path::Path;
 
 /// The process that listens on a port of this machine, as far as the system tells us.
 pub(super) fn listening_on(port: u16) -> Option<u32> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let inode = tables.iter().find_map(|table| inode_of(table, port))?;
     let socket = format!("socket:[{inode}]");
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let mut numbers = processes.filter_map(|process| process.file_name().to_str()?.parse::<u32>().ok());
     numbers.find(|number| {
         let files = fs::read_dir(Path::new("/proc").join(number.to_string()).join("fd"));
-        let mut links = files.into_iter().flatten().flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let mut links =
+            files.into_iter().flatten().flatten().filter_map(|file| fs::read_link(file.path()).ok());
         links.any(|link| link == Path::new(&socket))
     })
 }

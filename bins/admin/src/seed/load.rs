@@ -96,7 +96,7 @@ INSERT INTO comments (org_id, id, record_id, created_at, updated_at, created_by,
     SELECT org_id, comment_id, id, commented_at, commented_at, commented_by, commented_by, comment FROM seed_leads
     WHERE comment_id IS NOT NULL;
 INSERT INTO search_documents (org_id, record_id, kind, body)
-    SELECT org_id, id, 'lead', search_fold(search_text) FROM seed_leads";
+    SELECT org_id, id, 'lead', search_body(search_text) FROM seed_leads";
 
 /// The tables that a load fills.
 const FILLED: &str =

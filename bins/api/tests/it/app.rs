@@ -189,7 +189,12 @@ impl TestApp {
     pub(crate) async fn mails(&self, template: &str) -> Vec<Message> {
         let mails = Mutex::default();
         self.work_off(&mails).await;
-        mails.into_inner().unwrap().into_iter().filter(|mail: &Message| mail.template.name() == template).collect()
+        mails
+            .into_inner()
+            .unwrap()
+            .into_iter()
+            .filter(|mail: &Message| mail.template.name() == template)
+            .collect()
     }
 
     async fn work_off(&self, mailbox: &Mutex<Vec<Message>>) {

@@ -213,10 +213,15 @@ async fn whoever_gets_a_lead_is_told_by_mail_once() {
     let database = crm_testkit::fresh_database().await;
     let ann = TestApp::on(database.db.clone()).await.founder().await;
     let bob = ann.colleague("USER").await;
-    let lead = ann.lead(json!({"last_name": "Hopper", "assigned_to": [bob.member_id(), ann.member_id()]})).await;
+    let lead =
+        ann.lead(json!({"last_name": "Hopper", "assigned_to": [bob.member_id(), ann.member_id()]})).await;
     ann.patch(&path(&lead), &json!({"city": "Berlin"})).await.expect(200);
     let told = ann.app.mails("assigned").await;
-    assert_eq!(told.iter().map(|mail| &mail.to).collect::<Vec<_>>(), [&bob.email], "once, and not whoever assigned it");
+    assert_eq!(
+        told.iter().map(|mail| &mail.to).collect::<Vec<_>>(),
+        [&bob.email],
+        "once, and not whoever assigned it"
+    );
     assert_eq!(told[0].data["title"], "Hopper");
     assert!(told[0].data["link"].as_str().unwrap().ends_with(lead["id"].as_str().unwrap()));
 }

@@ -21,7 +21,8 @@ async fn org(db: &Db, currency: &str) -> Caller {
         currency: currency.into(),
         timezone: chrono_tz::Europe::Berlin,
     };
-    let row = (organizations::id.eq(info.id), organizations::name.eq("Test"), organizations::currency.eq(currency));
+    let row =
+        (organizations::id.eq(info.id), organizations::name.eq("Test"), organizations::currency.eq(currency));
     db.platform(async |p| -> Result<()> {
         diesel::insert_into(organizations::table).values(row).execute(p.conn()?).await?;
         Ok(())
@@ -117,7 +118,10 @@ async fn two_organizations_in_one_database_do_not_meet() {
     let id = lead.base.id;
     assert!(matches!(db.tenant(&theirs, async |t| crm_leads::find(t, id).await).await, Err(Error::NotFound)));
     let edit = Edit::patch(json!({"title": "Stolen"}).as_object().unwrap().clone());
-    assert!(matches!(db.tenant(&theirs, async |t| crm_leads::update(t, id, edit).await).await, Err(Error::NotFound)));
+    assert!(matches!(
+        db.tenant(&theirs, async |t| crm_leads::update(t, id, edit).await).await,
+        Err(Error::NotFound)
+    ));
     let gone = db.tenant(&theirs, async |t| crm_leads::delete(t, id, &Precondition::default()).await).await;
     assert!(matches!(gone, Err(Error::NotFound)));
     assert_eq!(titles(&db, &ours, &[]).await, ["Secret"]);
@@ -127,8 +131,11 @@ async fn two_organizations_in_one_database_do_not_meet() {
 async fn an_own_scope_reaches_what_was_created_or_assigned() {
     let db = crm_testkit::shared_db().await;
     let system = org(&db, "EUR").await;
-    let (ann, bob) = (member(&db, &system, BuiltinRole::User).await, member(&db, &system, BuiltinRole::User).await);
-    let add = async |who: &Caller, body: Value| db.tenant(who, async |t| crm_leads::create(t, input(body)).await).await.unwrap();
+    let (ann, bob) =
+        (member(&db, &system, BuiltinRole::User).await, member(&db, &system, BuiltinRole::User).await);
+    let add = async |who: &Caller, body: Value| {
+        db.tenant(who, async |t| crm_leads::create(t, input(body)).await).await.unwrap()
+    };
     add(&system, json!({"title": "nobody's"})).await;
     add(&ann, json!({"title": "ann's"})).await;
     let shared = add(&ann, json!({"title": "shared", "assigned_to": [bob.member]})).await;
@@ -164,7 +171,10 @@ async fn a_refused_creation_leaves_nothing_behind() {
 async fn converted_has_one_door() {
     let db = crm_testkit::shared_db().await;
     let system = org(&db, "EUR").await;
-    let lead = db.tenant(&system, async |t| crm_leads::create(t, input(json!({"status": "closed"}))).await).await.unwrap();
+    let lead = db
+        .tenant(&system, async |t| crm_leads::create(t, input(json!({"status": "closed"}))).await)
+        .await
+        .unwrap();
     let to = async |status: Value| {
         let edit = Edit::patch(json!({"status": status}).as_object().unwrap().clone());
         db.tenant(&system, async |t| crm_leads::update(t, lead.base.id, edit).await).await
@@ -178,13 +188,20 @@ async fn converted_has_one_door() {
     db.tenant(&system, async |t| -> Result<()> {
         use crm_schema::leads;
         let this = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(lead.base.id)));
-        diesel::update(this).set((leads::status.eq("converted"), leads::title.eq("Done"))).execute(t.conn()?).await?;
+        diesel::update(this)
+            .set((leads::status.eq("converted"), leads::title.eq("Done")))
+            .execute(t.conn()?)
+            .await?;
         Ok(())
     })
     .await
     .unwrap();
     assert_eq!(to(json!("closed")).await.unwrap_err().code(), Code::Conflict);
     assert!(to(json!("converted")).await.is_ok(), "to say what is stored changes nothing");
-    assert_eq!(titles(&db, &system, &[]).await, Vec::<String>::new(), "converted leads left the working list");
+    assert_eq!(
+        titles(&db, &system, &[]).await,
+        Vec::<String>::new(),
+        "converted leads left the working list"
+    );
     assert_eq!(titles(&db, &system, &[("status", "converted")]).await, ["Done"]);
 }

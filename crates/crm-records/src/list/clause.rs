@@ -296,7 +296,7 @@ impl QueryFragment<Pg> for Where {
 
 /// Columns and directions (`true`: descending).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderBy {
+pub(super) struct OrderBy {
     pub(super) table: &'static str,
     pub(super) keys: Vec<(&'static str, bool)>,
 }
@@ -309,6 +309,34 @@ impl QueryFragment<Pg> for OrderBy {
             out.push_sql(if i == 0 { "" } else { ", " });
             name(&mut out, self.table, column)?;
             out.push_sql(if *descending { " DESC" } else { " ASC" });
+        }
+        Ok(())
+    }
+}
+
+/// The rows in their order, and how many of them: what stands behind ORDER BY to the end of the statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    pub(super) order: OrderBy,
+    pub(super) limit: usize,
+    pub(super) offset: i64,
+}
+
+impl Slice {
+    /// As literals in the text, limits let PostgreSQL keep one plan; few of them keep the statements few.
+    const LIMITS: [usize; 5] = [11, 26, 51, 101, 201];
+}
+
+expression!(Slice, sql_types::Bool);
+
+impl QueryFragment<Pg> for Slice {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.order.walk_ast(out.reborrow())?;
+        let limit = Self::LIMITS.into_iter().find(|limit| *limit >= self.limit).unwrap_or(self.limit);
+        out.push_sql(&format!(" LIMIT {limit}"));
+        if self.offset > 0 {
+            out.push_sql(" OFFSET ");
+            out.push_bind_param::<sql_types::BigInt, _>(&self.offset)?;
         }
         Ok(())
     }

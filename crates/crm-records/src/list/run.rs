@@ -4,7 +4,7 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::clause::{Clause, OrderBy, Value, Where};
+use super::clause::{Clause, Slice, Value, Where};
 use super::cursor::Cursor;
 use super::select::Selection;
 
@@ -32,17 +32,13 @@ impl<T> Page<T> {
     }
 }
 
-/// What a module's query is given: to put into `filter`, `order_by`, `limit` and `offset`.
+/// What a module's query is given.
 #[derive(Debug, Clone)]
 pub struct Fetch {
-    /// Which rows.
+    /// Which rows: for `filter`.
     pub filter: Where,
-    /// In which order.
-    pub order: OrderBy,
-    /// How many.
-    pub limit: i64,
-    /// After how many.
-    pub offset: i64,
+    /// In which order, and how many: for `order_by`, last. More rows than were asked for may come back.
+    pub slice: Slice,
 }
 
 /// The values a row is sorted by, as [`Selection::keys`] selects them.
@@ -84,8 +80,8 @@ impl Selection {
     }
 
     fn fetch(&self, filter: Where, limit: usize, offset: usize) -> Fetch {
-        let whole = |n| i64::try_from(n).unwrap_or(i64::MAX);
-        Fetch { filter, order: self.reading_order(), limit: whole(limit), offset: whole(offset) }
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        Fetch { filter, slice: Slice { order: self.reading_order(), limit, offset } }
     }
 
     /// Newest first the matches are taken in batches until the page is full, so nothing is cut off; in any other order the
