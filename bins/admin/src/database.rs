@@ -5,8 +5,8 @@ use std::ops::AsyncFnOnce;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use crm_api::settings::Settings;
+use anyhow::{Context, Result, bail};
+use crm_api::settings::{DatabaseSettings, Settings};
 use crm_api::startup::{self, DatabasePlace};
 use crm_core::{Clock, Db, DbSettings, PlatformTx};
 use postgres::Config;
@@ -29,10 +29,16 @@ pub(crate) struct Database {
 impl Database {
     /// Reads the settings and finds the database, starting the built-in one if nobody else runs it.
     pub(crate) fn connect() -> Result<Self> {
-        Self::of(Settings::load()?)
+        let settings = Settings::load()?;
+        if !exists(&settings) {
+            let dir = settings.data_dir.display();
+            bail!("there is no database in {dir} yet: start crm-api, or run crm-admin migrate");
+        }
+        Self::find_or_make(settings)
     }
 
-    pub(crate) fn of(settings: Settings) -> Result<Self> {
+    /// The same, but the built-in one is made if it is not there.
+    pub(crate) fn find_or_make(settings: Settings) -> Result<Self> {
         let found = startup::connect_for_cli(&settings)?;
         Ok(Self { settings, app_url: found.app_url.expose().to_owned(), place: found.place.clone(), found })
     }
@@ -75,6 +81,11 @@ impl Database {
             .map_err(told)
             .with_context(|| format!("can't use the database ({})", self.place))
     }
+}
+
+/// Whether there is a database to look at: one of somebody else, or a built-in one that was made before.
+pub(crate) fn exists(settings: &Settings) -> bool {
+    settings.database != DatabaseSettings::Embedded || settings.data_dir.join("pg/data").exists()
 }
 
 /// An error of a service in words for an operator, who may see what lies behind it.

@@ -17,7 +17,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 use postgres::Client;
 
-use crate::database::{Database, SyncPool, block_on};
+use crate::database::{self, Database, SyncPool, block_on};
 use crate::{manage_rls, schema_rs};
 
 /// The oldest PostgreSQL that the schema is tested with.
@@ -83,14 +83,12 @@ impl Report {
         self.line("secret key", secret_key(settings));
         self.line("mail", mail(settings));
         self.line("files", writable_folder(&settings.data_dir.join("files")));
-        let is_new =
-            settings.database == DatabaseSettings::Embedded && !settings.data_dir.join("pg/data").exists();
-        if is_new {
+        if !database::exists(settings) {
             let hint = "the first start of crm-api makes it, as does crm-admin migrate";
             self.line("database", Warn("not made yet".into(), hint.into()));
             return;
         }
-        let found = Database::of(settings.clone()).and_then(|database| {
+        let found = Database::find_or_make(settings.clone()).and_then(|database| {
             let client = SyncPool::open(&database.app_url, 1)?.get()?;
             Ok((database, client))
         });

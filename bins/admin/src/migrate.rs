@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use crm_api::settings::Settings;
 use crm_core::migrate::{self, SchemaState};
 use crm_core::tenancy;
 
@@ -17,11 +18,12 @@ pub(crate) struct Args {
 
 /// Applies what is pending, as the owner.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let database = Database::connect()?;
     if args.status {
+        let database = Database::connect()?;
         let state = database.as_app(async |p| tenancy::schema_state(p.conn()?).await)?;
         return Ok(print_state(&state));
     }
+    let database = Database::find_or_make(Settings::load()?)?;
     let pool = migrate::owner_pool(database.owner_url()?).map_err(told)?;
     let mut conn = migrate::checkout(&pool).map_err(told)?;
     let applied = migrate::run(&mut conn).map_err(told)?;

@@ -1,6 +1,5 @@
 use crm_core::body::{Object, SERVER_OWNED};
 use crm_core::{Error, Result, TenantTx};
-use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
@@ -8,17 +7,23 @@ use uuid::Uuid;
 
 use crate::Base;
 
-diesel::define_sql_function! {
-    fn record_created(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz,
-        text: Nullable<Text>) -> Nullable<Text>;
-}
-diesel::define_sql_function! {
-    fn record_updated(org_id: SqlUuid, id: SqlUuid, kind: Text, version: Nullable<BigInt>, action: Text, actor: Nullable<SqlUuid>,
-        change: SqlUuid, at: Timestamptz, fields: Jsonb, text: Nullable<Text>) -> Nullable<Text>;
-}
-diesel::define_sql_function! {
-    fn record_deleted(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz)
-        -> Nullable<Text>;
+mod sql {
+    #![expect(clippy::too_many_arguments, reason = "they are columns")]
+
+    use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+
+    diesel::define_sql_function! {
+        fn record_created(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz,
+            text: Nullable<Text>) -> Nullable<Text>;
+    }
+    diesel::define_sql_function! {
+        fn record_updated(org_id: SqlUuid, id: SqlUuid, kind: Text, version: Nullable<BigInt>, action: Text, actor: Nullable<SqlUuid>,
+            change: SqlUuid, at: Timestamptz, fields: Jsonb, text: Nullable<Text>) -> Nullable<Text>;
+    }
+    diesel::define_sql_function! {
+        fn record_deleted(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz)
+            -> Nullable<Text>;
+    }
 }
 
 /// Registers a new record with its change log and search text, before its own row is inserted: one statement.
@@ -26,7 +31,8 @@ diesel::define_sql_function! {
 /// # Errors
 /// Those of the database.
 pub async fn created(t: &mut TenantTx, kind: &str, base: &Base, text: Option<&str>) -> Result<()> {
-    let call = record_created(base.org_id, base.id, kind, t.actor(), Uuid::now_v7(), base.created_at, text);
+    let call =
+        sql::record_created(base.org_id, base.id, kind, t.actor(), Uuid::now_v7(), base.created_at, text);
     diesel::select(call).execute(t.conn()?).await?;
     Ok(())
 }
@@ -55,7 +61,7 @@ pub(crate) async fn logged(
     text: Option<&str>,
 ) -> Result<()> {
     let (org, actor, now) = (t.org(), t.actor(), t.now());
-    let call = record_updated(
+    let call = sql::record_updated(
         org,
         id,
         kind,
@@ -78,7 +84,7 @@ pub(crate) async fn logged(
 pub async fn deleted(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
     crate::attachments::forget_files(t, id).await?;
     let (org, actor, now) = (t.org(), t.actor(), t.now());
-    let call = record_deleted(org, id, kind, actor, Uuid::now_v7(), now);
+    let call = sql::record_deleted(org, id, kind, actor, Uuid::now_v7(), now);
     diesel::select(call).execute(t.conn()?).await?;
     Ok(())
 }

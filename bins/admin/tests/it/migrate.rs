@@ -6,6 +6,9 @@ fn the_built_in_database_is_made_and_migrated() {
     let data_dir = data_dir(0o711);
     let run = |arguments: &[&str]| run_in(&data_dir, std::iter::empty(), arguments, "");
     run(&["doctor"]).is(0, &["warn  database: not made yet"]);
+    for command in [&["migrate", "--status"][..], &["manage-rls"], &["schema-rs"], &["seed"]] {
+        run(command).is(1, &["there is no database in", "crm-admin migrate"]);
+    }
     assert!(!data_dir.path().join("pg").exists(), "looking makes nothing");
     run(&["migrate"]).is(0, &["applied 20261121100000"]);
     run(&["migrate"]).is(0, &["nothing to apply"]).lacks("applied 2");

@@ -1,5 +1,7 @@
 //! Leads as another program uses them: the service alone, on a real database as the application role.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+
 use std::sync::Arc;
 
 use crm_access::BuiltinRole;
