@@ -149,7 +149,7 @@ impl Org {
         let id: Uuid = row.get(0);
         let body = json!({"email": EMAIL, "password": password, "org_id": id});
         let signed_in = target.connect()?.ask_json(&target.post("/api/auth/login/", &body))?;
-        let token = signed_in["access_token"].as_str().context("the sign-in answered no token")?;
+        let token = text(&signed_in, "access_token")?;
         let mut transaction = client.transaction()?;
         transaction.batch_execute(&format!("SET LOCAL app.current_org = '{id}'"))?;
         let sample = transaction.query(
@@ -193,7 +193,7 @@ impl Org {
         let pages = (leads / 2).min(DEEP) / LIMIT;
         for _ in 0..pages {
             let page: Value = connection.ask_json(&self.target.get(&path))?;
-            path = page["next"].as_str().context("the list ends too early")?.to_owned();
+            path = text(&page, "next")?.to_owned();
         }
         let cursor = path.split_once("cursor=").map_or("", |(_, cursor)| cursor);
         let cursor = cursor.split('&').next().unwrap_or_default();
@@ -222,6 +222,11 @@ impl Org {
         transaction.execute(created, &[&self.id, &youngest])?;
         Ok(transaction.commit()?)
     }
+}
+
+/// A field of an answer.
+fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str> {
+    answer.get(field).and_then(Value::as_str).with_context(|| format!("an answer without {field}"))
 }
 
 fn escape(text: &str) -> String {
@@ -260,7 +265,7 @@ impl Bench {
         say!("| request | connections | requests/s | p50 ms | p95 ms | p99 ms | pgbench tps | of pgbench |");
         say!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
         let listed = org.target.connect()?.ask_json(&org.target.get("/api/leads/?limit=1&count=true"))?;
-        let leads = listed["count"].as_u64().context("the list has no count")?;
+        let leads = listed.get("count").and_then(Value::as_u64).context("the list has no count")?;
         let mut all = Vec::new();
         for requests in
             [org.details(), org.first_page(), org.deep_page(leads)?, org.by_status(), org.search()]
@@ -361,7 +366,7 @@ impl Bench {
             let mut id = String::new();
             let transaction = log.capture(&org.id.to_string(), || {
                 let lead = connection.ask_json(&org.new_lead(email))?;
-                id = lead["id"].as_str().context("a lead without an id")?.to_owned();
+                id = text(&lead, "id")?.to_owned();
                 Ok(())
             })?;
             Ok((transaction, id))

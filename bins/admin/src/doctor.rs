@@ -27,8 +27,8 @@ const EXTENSIONS: [&str; 3] = ["btree_gin", "pg_trgm", "unaccent"];
 /// How far the clocks may be apart: beyond the second, a fresh token may be refused.
 const SKEW_WARN: TimeDelta = TimeDelta::seconds(1);
 const SKEW_FAIL: TimeDelta = TimeDelta::seconds(5);
-const DISK_WARN_MIB: u64 = 2048;
-const DISK_FAIL_MIB: u64 = 256;
+const DISK_WARN_MIB: f64 = 2048.0;
+const DISK_FAIL_MIB: f64 = 256.0;
 /// Fewer different bytes than that in a key were not drawn at random.
 const KEY_BYTES_MIN: usize = 12;
 const SMTP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -178,13 +178,15 @@ fn free_disk(dir: &Path) -> Verdict {
         Ok(stat) => stat,
         Err(error) => return Warn(format!("{}: {error}", dir.display()), "look at it with df".into()),
     };
-    let mib = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size())) >> 20;
-    let found = format!("{mib} MiB where {} is", dir.display());
+    let free = stat.blocks_available() as f64 * stat.fragment_size() as f64 / 1024.0 / 1024.0;
+    let found = format!("{free:.0} MiB where {} is", dir.display());
     let hint = "make room, or set CRM_DATA_DIR to another disk";
-    match mib {
-        ..DISK_FAIL_MIB => Fail(found, hint.into()),
-        DISK_FAIL_MIB..DISK_WARN_MIB => Warn(found, hint.into()),
-        DISK_WARN_MIB.. => Fine(found),
+    if free < DISK_FAIL_MIB {
+        Fail(found, hint.into())
+    } else if free < DISK_WARN_MIB {
+        Warn(found, hint.into())
+    } else {
+        Fine(found)
     }
 }
 

@@ -339,7 +339,8 @@ fn typed(kind: Kind) -> RefOr<Schema> {
 const REDOC_PAGE: &str = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Amphora API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>body{margin:0}</style></head>
-<body><redoc spec-url="/api/schema/"></redoc><script src="/api/schema/redoc/redoc.standalone.js"></script></body></html>
+<body><redoc spec-url="/api/schema/" disable-telemetry="true"></redoc>
+<script type="module" src="/api/schema/redoc/redoc.standalone.js"></script></body></html>
 "#;
 
 /// Scripts and styles from this server only; ReDoc makes its styles and its search worker itself.

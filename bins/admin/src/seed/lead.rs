@@ -236,7 +236,7 @@ impl Draw<'_> {
     /// A city of the country with its state and a postal code.
     fn place(&mut self, country: &str) -> (&'static str, &'static str, String) {
         let cities =
-            words::PLACES.iter().find(|(code, _)| *code == country).map_or(&[][..], |(_, cities)| *cities);
+            words::CITIES.iter().find(|(code, _)| *code == country).map_or(&[][..], |(_, cities)| *cities);
         let (city, state, prefix) = cities.choose(&mut self.rng).copied().unwrap_or_default();
         let number = self.rng.random_range(0..100);
         let code = if country == "GB" {

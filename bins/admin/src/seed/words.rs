@@ -377,8 +377,11 @@ pub(super) const COMMENTS: &[&str] = &[
     "Waiting for the signature from their legal department.",
 ];
 
-/// Cities with their state, where that is written, and the first digits of a postal code, by country.
-pub(super) const PLACES: &[(&str, &[(&str, &str, &str)])] = &[
+/// A city with its state, where that is written, and the beginning of a postal code.
+pub(super) type City = (&'static str, &'static str, &'static str);
+
+/// Cities by country.
+pub(super) const CITIES: &[(&str, &[City])] = &[
     (
         "US",
         &[

@@ -1,5 +1,7 @@
 //! The commands as an operator runs them: by their output, their exit status and what they leave in the database.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod createsuperuser;
 mod doctor;
 mod manage_rls;
