@@ -67,7 +67,7 @@ pub(crate) struct Wanted {
     pub(crate) place: Place,
     pub(crate) members: usize,
     pub(crate) leads: u64,
-    /// Of its own dice.
+    /// Where its dice begin.
     pub(crate) seed: u64,
 }
 
@@ -170,4 +170,25 @@ fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: Date
         started.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn as_many_organizations_as_may_be_asked_for_differ_in_name_and_dice() {
+        let plan = |seed| {
+            let (email, password, until) = (String::new(), None, None);
+            plan(&Args { seed, orgs: 500, users: 1, leads: 1, email, password, until })
+        };
+        let all = plan(1);
+        assert_eq!(all.iter().map(|wanted| &wanted.name).collect::<BTreeSet<_>>().len(), 500);
+        assert_eq!(all.iter().map(|wanted| wanted.seed).collect::<BTreeSet<_>>().len(), 500);
+        let names = |seed| plan(seed).into_iter().map(|wanted| wanted.name).collect::<Vec<_>>();
+        assert_eq!(names(1), names(1));
+        assert_ne!(names(1), names(2));
+    }
 }

@@ -69,19 +69,28 @@ pub fn client(req: &HttpRequest) -> Client {
     Client { ip, user_agent }
 }
 
-/// Refuses query parameters that the operation does not take: nothing is ignored.
+/// Refuses query parameters that the operation does not take, and `fields` that its records do not have: nothing is ignored.
 fn check_query(req: &HttpRequest, called: &Called) -> Result<()> {
-    let Some(known) = &called.query else { return Ok(()) };
-    for (key, _) in params(req).pairs {
-        if !known.contains(&key.as_str()) {
-            let hint = nearest(&key, known.iter().copied())
-                .map(|n| format!("; did you mean {n}?"))
-                .unwrap_or_default();
+    for (key, value) in params(req).pairs {
+        if let Some(known) = called.query.as_ref().filter(|known| !known.contains(&key.as_str())) {
+            let hint = did_you_mean(&key, known.iter().copied());
             let message = format!("there is no parameter {key} here{hint}");
             return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
         }
+        let asked = value.split(',').map(str::trim).filter(|word| key == "fields" && !word.is_empty());
+        for word in asked {
+            if !called.fields.iter().any(|field| field == word) {
+                let hint = did_you_mean(word, called.fields.iter().map(String::as_str));
+                let message = format!("there is no field {word} here{hint}");
+                return Err(Error::parameter("fields", FieldCode::NotAChoice, message));
+            }
+        }
     }
     Ok(())
+}
+
+fn did_you_mean<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    nearest(word, known).map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default()
 }
 
 fn params(req: &HttpRequest) -> Params {

@@ -86,7 +86,7 @@ Amphora answers at {url} (listening on {bind})
   database    {database}
   mail        {mail}
 
-The first platform administrator: cargo run -p crm-admin -- createsuperuser
+The first platform administrator: cargo run -p crm-admin -- createsuperuser --email you@example.com
 Ctrl-C stops everything.
 
 "

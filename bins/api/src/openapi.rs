@@ -344,7 +344,7 @@ const REDOC_PAGE: &str = r#"<!doctype html>
 "#;
 
 /// Scripts and styles from this server only; ReDoc makes its styles and its search worker itself.
-const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:; font-src 'self' data:; style-src 'self' 'unsafe-inline'; \
     worker-src 'self' blob:; frame-ancestors 'none'";
 
 /// Swagger UI and ReDoc, served from the binary.

@@ -10,8 +10,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder};
 use crm_access::{Require, has_perm};
 use crm_core::{Caller, Error, Principal, Result};
-use crm_records::list::Resource;
-use utoipa::openapi::schema::{AllOfBuilder, Schema};
+use crm_records::list::{Page, Resource};
+use utoipa::openapi::schema::{AllOfBuilder, ArrayItems, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -68,9 +68,12 @@ pub struct Body {
 
 impl Body {
     fn of<T: ToSchema + PartialSchema>() -> Self {
+        Self::named::<T>(T::name().into_owned())
+    }
+
+    fn named<T: ToSchema + PartialSchema>(name: String) -> Self {
         let mut components = Vec::new();
         T::schemas(&mut components);
-        let name = T::name().into_owned();
         let schema = match T::schema() {
             RefOr::T(schema @ Schema::Array(_)) => RefOr::T(schema),
             schema => {
@@ -87,6 +90,32 @@ impl Body {
         let schema = AllOfBuilder::new().item(fields.schema).item(links.schema).build();
         let components = fields.components.into_iter().chain(links.components).collect();
         Self { media_type: "application/json", schema: RefOr::T(schema.into()), components }
+    }
+}
+
+impl Body {
+    /// The properties of an object, or of the objects on a page.
+    fn properties(&self, schema: &RefOr<Schema>, names: &mut Vec<String>) {
+        match schema {
+            RefOr::Ref(reference) => {
+                let name = reference.ref_location.rsplit('/').next().unwrap_or_default();
+                if let Some((_, schema @ RefOr::T(_))) =
+                    self.components.iter().find(|(known, _)| known == name)
+                {
+                    self.properties(schema, names);
+                }
+            }
+            RefOr::T(Schema::Object(object)) => match object.properties.get("results") {
+                Some(RefOr::T(Schema::Array(page))) => {
+                    if let ArrayItems::RefOrSchema(items) = &page.items {
+                        self.properties(items, names);
+                    }
+                }
+                _ => names.extend(object.properties.keys().cloned()),
+            },
+            RefOr::T(Schema::AllOf(all)) => all.items.iter().for_each(|item| self.properties(item, names)),
+            RefOr::T(_) => {}
+        }
     }
 }
 
@@ -228,6 +257,14 @@ impl Op {
         self
     }
 
+    /// Answers a page of a list.
+    pub fn answers_page<T: ToSchema>(mut self) -> Self {
+        let mut page = Body::named::<Page<T>>(format!("{}Page", T::name()));
+        page.components.extend(Body::of::<T>().components);
+        self.answer = (200, Some(page));
+        self
+    }
+
     /// Answers bytes of a media type.
     pub fn answers_bytes(mut self, media_type: &'static str) -> Self {
         use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -259,6 +296,17 @@ impl Op {
         }
     }
 
+    /// The names of the fields of a record that it answers: what `fields` may ask for.
+    fn field_names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        if (self.list.is_some() || self.shape.is_some())
+            && let Some(body) = &self.answer.1
+        {
+            body.properties(&body.schema, &mut names);
+        }
+        names
+    }
+
     /// The names of the query parameters that it takes; none for a list, which judges them itself.
     pub fn query_names(&self) -> Option<Vec<&'static str>> {
         if self.list.is_some() {
@@ -277,6 +325,8 @@ pub struct Called {
     pub permit: Permit,
     /// The query parameters it takes, unless it judges them itself.
     pub query: Option<Vec<&'static str>>,
+    /// What `fields` may name.
+    pub fields: Vec<String>,
 }
 
 /// The operations of one path, as data of its resource.
@@ -325,7 +375,8 @@ impl Routes {
     pub fn configure(self, config: &mut ServiceConfig) {
         let mut called: BTreeMap<&'static str, CalledAt> = BTreeMap::new();
         for op in &self.operations {
-            let one = Called { method: op.method.clone(), permit: op.permit, query: op.query_names() };
+            let (query, fields) = (op.query_names(), op.field_names());
+            let one = Called { method: op.method.clone(), permit: op.permit, query, fields };
             called.entry(op.path).or_default().0.push(one);
         }
         // Fixed words before parameters: a path of words is never taken for an id.

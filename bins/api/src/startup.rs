@@ -268,7 +268,10 @@ fn program_name(process: &str) -> Option<String> {
 async fn check(db: &Db, place: &DatabasePlace) -> anyhow::Result<()> {
     let looked = db
         .platform(async |p| {
-            let faults = tenancy::check_role(p.conn()?).await?;
+            let mut faults = tenancy::check_role(p.conn()?).await?;
+            for table in tenancy::inspect(p.conn()?).await? {
+                faults.extend(table.faults.iter().map(|fault| format!("{}: {fault}", table.table)));
+            }
             Ok::<_, crm_core::Error>((faults, tenancy::schema_state(p.conn()?).await?))
         })
         .await;

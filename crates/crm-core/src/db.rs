@@ -371,7 +371,11 @@ async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
 /// Opens a connection; with TLS, and the server's certificate verified, where the URL requires it.
 pub(crate) async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
     use tokio_postgres::config::SslMode;
-    let bad = |e: &dyn std::fmt::Display| ConnectionError::BadConnection(e.to_string());
+    // What the driver says itself is only which step failed; the reason stands behind it.
+    let bad = |e: &dyn std::error::Error| {
+        let reason = e.source().map(|reason| format!(": {reason}")).unwrap_or_default();
+        ConnectionError::BadConnection(format!("{e}{reason}"))
+    };
     let config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| bad(&e))?;
     if config.get_ssl_mode() == SslMode::Require {
         let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config().map_err(|e| bad(&e))?);

@@ -20,7 +20,7 @@ pub(super) fn routes(r: &mut Routes) {
             "List leads, without converted ones unless status is given",
         )
         .lists(LEADS.resource)
-        .answers::<Page<Lead>>(200),
+        .answers_page::<Lead>(),
         list,
     )
     .add(

@@ -14,7 +14,7 @@ pub(super) fn routes(r: &mut Routes) {
     let change = Permission("org.change_org");
     r.add(
         Op::get("/api/org/", "list_my_orgs", SignedIn, "The organizations of whoever is signed in")
-            .answers::<Page<OrgRole>>(200),
+            .answers_page::<OrgRole>(),
         list,
     )
     .add(

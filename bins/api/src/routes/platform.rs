@@ -15,7 +15,7 @@ pub(super) fn routes(r: &mut Routes) {
     r.add(
         Op::get("/api/platform/orgs/", "list_orgs", view, "Every organization, newest first")
             .takes_query(&[("limit", "Rows per page; 50 unless told."), ("cursor", "Taken from `next`.")])
-            .answers::<Page<PlatformOrg>>(200),
+            .answers_page::<PlatformOrg>(),
         list,
     )
     .add(

@@ -37,7 +37,7 @@ macro_rules! record_routes {
                 "The comments of a record; the id is the record's",
             )
             .lists(crm_records::comments::COMMENTS)
-            .answers::<crm_records::list::Page<crm_records::comments::Comment>>(200),
+            .answers_page::<crm_records::comments::Comment>(),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_comments(ctx, &$target, id, query).await,
         )
         .add(
@@ -96,7 +96,7 @@ macro_rules! record_routes {
                 "The files of a record; the id is the record's",
             )
             .lists(crm_records::attachments::ATTACHMENTS)
-            .answers::<crm_records::list::Page<crm_records::attachments::Attachment>>(200),
+            .answers_page::<crm_records::attachments::Attachment>(),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_files(ctx, &$target, id, query).await,
         )
         .add(
@@ -132,7 +132,7 @@ macro_rules! record_routes {
                 "Who changed what of a record, field by field",
             )
             .lists(crm_records::history::HISTORY)
-            .answers::<crm_records::list::Page<crm_records::history::Change>>(200),
+            .answers_page::<crm_records::history::Change>(),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_history(ctx, &$target, id, query).await,
         );
     }};

@@ -13,7 +13,7 @@ pub(super) fn routes(r: &mut Routes) {
     r.add(
         Op::get("/api/roles/", "list_roles", view, "List roles, built-in ones among them")
             .lists(ROLES)
-            .answers::<Page<Role>>(200),
+            .answers_page::<Role>(),
         list,
     )
     .add(

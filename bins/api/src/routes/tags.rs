@@ -10,7 +10,7 @@ use crate::problem::Problem;
 
 pub(super) fn routes(r: &mut Routes) {
     let (view, change) = (Permission("tags.view_tag"), Permission("tags.change_tag"));
-    r.add(Op::get("/api/tags/", "list_tags", view, "List tags").lists(TAGS).answers::<Page<Tag>>(200), list)
+    r.add(Op::get("/api/tags/", "list_tags", view, "List tags").lists(TAGS).answers_page::<Tag>(), list)
         .add(
             Op::post("/api/tags/", "create_tag", Permission("tags.add_tag"), "Make a tag")
                 .takes::<TagFields>()

@@ -10,41 +10,41 @@ use crate::problem::Problem;
 
 pub(super) fn routes(r: &mut Routes) {
     let (view, change) = (Permission("teams.view_team"), Permission("teams.change_team"));
-    r.add(
-        Op::get("/api/teams/", "list_teams", view, "List teams").lists(TEAMS).answers::<Page<Team>>(200),
-        list,
-    )
-    .add(
-        Op::post("/api/teams/", "create_team", Permission("teams.add_team"), "Make a team")
-            .takes::<TeamFields>()
-            .answers::<Team>(201)
-            .refuses(&[409]),
-        create,
-    )
-    .add(Op::get("/api/teams/{id}/", "get_team", view, "One team").shaped(TEAMS).answers::<Team>(200), find)
-    .add(
-        Op::put("/api/teams/{id}/", "replace_team", change, "Replace a team")
-            .takes::<TeamFields>()
-            .answers::<Team>(200)
-            .refuses(&[409]),
-        update,
-    )
-    .add(
-        Op::patch("/api/teams/{id}/", "change_team", change, "Change a team")
-            .takes::<TeamFields>()
-            .answers::<Team>(200)
-            .refuses(&[409]),
-        update,
-    )
-    .add(
-        Op::delete(
-            "/api/teams/{id}/",
-            "delete_team",
-            Permission("teams.delete_team"),
-            "Delete a team: records assigned to it lose the assignment",
-        ),
-        delete,
-    );
+    r.add(Op::get("/api/teams/", "list_teams", view, "List teams").lists(TEAMS).answers_page::<Team>(), list)
+        .add(
+            Op::post("/api/teams/", "create_team", Permission("teams.add_team"), "Make a team")
+                .takes::<TeamFields>()
+                .answers::<Team>(201)
+                .refuses(&[409]),
+            create,
+        )
+        .add(
+            Op::get("/api/teams/{id}/", "get_team", view, "One team").shaped(TEAMS).answers::<Team>(200),
+            find,
+        )
+        .add(
+            Op::put("/api/teams/{id}/", "replace_team", change, "Replace a team")
+                .takes::<TeamFields>()
+                .answers::<Team>(200)
+                .refuses(&[409]),
+            update,
+        )
+        .add(
+            Op::patch("/api/teams/{id}/", "change_team", change, "Change a team")
+                .takes::<TeamFields>()
+                .answers::<Team>(200)
+                .refuses(&[409]),
+            update,
+        )
+        .add(
+            Op::delete(
+                "/api/teams/{id}/",
+                "delete_team",
+                Permission("teams.delete_team"),
+                "Delete a team: records assigned to it lose the assignment",
+            ),
+            delete,
+        );
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Team>>>, Problem> {

@@ -17,7 +17,7 @@ pub(super) fn routes(r: &mut Routes) {
     r.add(
         Op::get("/api/users/", "list_users", view, "List the members, invited ones among them")
             .lists(MEMBERS)
-            .answers::<Page<Member>>(200),
+            .answers_page::<Member>(),
         list,
     )
     .add(

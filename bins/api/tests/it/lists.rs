@@ -166,7 +166,13 @@ async fn what_is_not_understood_is_refused_with_the_nearest_word() {
         assert_eq!((code.as_str(), fields), ("invalid_parameter", vec![field.to_owned()]), "{query}");
         assert!(message.contains(hint), "{query}: {message}");
     }
+    for query in ["fields=titel", "fields=id,nope", "fields=results"] {
+        assert_eq!(ann.get(&format!("/api/leads/?{query}")).await.problem(400).1, ["fields"], "{query}");
+    }
     let lead = ann.lead(json!({"title": "x"})).await;
+    let all = lead.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(",");
+    let page = ann.get(&format!("/api/leads/?fields={all}")).await.expect(200);
+    assert_eq!(page["results"][0], lead, "every field that is shown can be asked for");
     let reply = ann.get(&format!("/api/leads/{}/?expnd=tags", lead["id"].as_str().unwrap())).await;
     assert_eq!(reply.problem(400).1, ["expnd"]);
 }
