@@ -33,7 +33,8 @@ BEGIN
     UPDATE outbox o SET lease = p_lease, leased_until = now() + make_interval(secs => p_seconds), attempts = o.attempts + 1
     WHERE o.id IN (
         SELECT c.id FROM outbox c
-        WHERE c.dead_at IS NULL AND c.run_at <= now() AND (c.leased_until IS NULL OR c.leased_until < now())
+        -- Whatever was claimed this often and never finished takes its worker down with it.
+        WHERE c.dead_at IS NULL AND c.attempts < 20 AND c.run_at <= now() AND (c.leased_until IS NULL OR c.leased_until < now())
         ORDER BY c.run_at LIMIT p_limit FOR UPDATE SKIP LOCKED)
     RETURNING o.id, o.org_id, o.kind, o.payload, o.attempts;
 END

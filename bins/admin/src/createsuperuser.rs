@@ -20,12 +20,13 @@ const VARIABLE: &str = "CRM_ADMIN_PASSWORD";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Address of the account. A new one gets the password that is asked for, or that of CRM_ADMIN_PASSWORD
+    /// Address of the account, which gets the password that is asked for, or that of CRM_ADMIN_PASSWORD
     #[arg(long)]
     email: String,
 }
 
-/// Makes the account if there is none, and a platform administrator of it.
+/// Makes the account if there is none, and a platform administrator of it. An account that is there gets the password too: anybody may
+/// have registered the address.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let email = args.email.trim();
     if !email.validate_email() || email.len() > 254 {
@@ -40,13 +41,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if let Some(Standing { is_superuser: Some(false) }) = standing {
         bail!("{email} is a platform administrator without the right to do anything: take another address");
     }
-    let password_hash = match standing {
-        Some(_) => None,
-        None => Some(block_on(crm_identity::hash_password(new_password()?))?.map_err(told)?),
-    };
+    let password_hash = block_on(crm_identity::hash_password(new_password()?))?.map_err(told)?;
     let new = NewPlatformAdmin {
         email,
-        password_hash: password_hash.as_deref(),
+        password_hash: Some(&password_hash),
         is_superuser: true,
         by: "command line",
     };
@@ -54,7 +52,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     block_on(db.platform(async |p| crm_identity::grant_platform_admin(p, new).await))?.map_err(told)?;
     match standing {
         Some(_) => {
-            say!("{email} is a platform administrator now, with the password the account had before")
+            say!(
+                "{email} is a platform administrator now: the account has the new password, its sessions have ended"
+            )
         }
         None => say!("{email} is a platform administrator now, with a new account"),
     }
@@ -84,7 +84,7 @@ fn new_password() -> Result<String> {
         Ok(password) if !password.is_empty() => password,
         _ if stdin().is_terminal() => typed_twice()?,
         _ => bail!(
-            "a new account needs a password: set {VARIABLE}, or run this in a terminal to be asked for it"
+            "the account needs a new password: set {VARIABLE}, or run this in a terminal to be asked for it"
         ),
     };
     if let Err(fault) = rules::password(&password) {

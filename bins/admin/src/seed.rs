@@ -139,13 +139,18 @@ pub(crate) fn organizations(
     for wanted in missing {
         organization(&founder, &pool, wanted, until)?;
     }
-    load::finish(&pool)?;
+    load::tidy(&pool)?;
     block_on(founder.leave())??;
     match account.password {
         Some(_) => say!("\nSign in as {} with the password you gave", account.email),
         None => say!("\nSign in as {} with the password {password}", account.email),
     }
     Ok(())
+}
+
+/// Leaves the tables as the planner likes them, after many changes.
+pub(crate) fn tidy(database: &Database) -> Result<()> {
+    load::tidy(&SyncPool::open(database.owner_url()?, 1)?)
 }
 
 fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: DateTime<Utc>) -> Result<()> {

@@ -1,7 +1,8 @@
 //! What handlers receive: who calls, which record, which body.
 
 use std::future::{Ready, ready};
-use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{
@@ -25,6 +26,15 @@ use crate::problem::Problem;
 
 /// The largest JSON body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// How long a body may take to arrive, and a transaction to be done. Given up, a transaction is rolled back.
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(TIME_LIMIT, work)
+        .await
+        .unwrap_or_else(|late| Err(Error::Unavailable(Box::new(late))))
+}
 
 /// What every handler stands on.
 #[derive(Clone)]
@@ -53,15 +63,11 @@ fn called(req: &HttpRequest) -> Result<&Called> {
 pub fn client(req: &HttpRequest) -> Client {
     let proxies = req.app_data::<web::Data<State>>().map_or(0, |state| state.trusted_proxies);
     let forwarded = || {
-        let entries: Vec<_> = req
-            .headers()
-            .get_all("X-Forwarded-For")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|entry| entry.trim().parse::<IpAddr>().ok())
-            .collect();
+        let entries = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
+        let entries: Vec<_> = entries.flat_map(|value| value.split(',')).map(str::trim).collect();
         // The last entries were written by our own proxies; what stands before them is anybody's claim.
-        entries.len().checked_sub(proxies).and_then(|at| entries.get(at).copied())
+        let entry = *entries.get(entries.len().checked_sub(proxies)?)?;
+        entry.parse().ok().or_else(|| entry.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
     };
     let peer = req.peer_addr().map(|address| address.ip());
     let ip = if proxies == 0 { peer } else { forwarded().or(peer) };
@@ -167,15 +173,11 @@ impl Ctx {
     /// `Unauthenticated` when the session, membership or organization has ended; `Forbidden`; those of `work`.
     pub async fn tenant<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T, Problem> {
         let org_claims = self.claims.in_org()?;
-        let done = self
-            .state
-            .db
-            .tenant(&org_claims, async |t| {
-                self.permit.check(t.caller())?;
-                work(t).await
-            })
-            .await;
-        Ok(done?)
+        let work = self.state.db.tenant(&org_claims, async |t| {
+            self.permit.check(t.caller())?;
+            work(t).await
+        });
+        Ok(in_time(work).await?)
     }
 
     /// Runs `work` outside every organization, for a signed-in person.
@@ -186,18 +188,14 @@ impl Ctx {
         &self,
         work: impl AsyncFnOnce(&mut PlatformTx, crm_identity::SignedInUser) -> Result<T>,
     ) -> Result<T, Problem> {
-        let done = self
-            .state
-            .db
-            .platform(async |p| {
-                let user = crm_identity::signed_in(p, &self.claims).await?;
-                if matches!(self.permit, Permit::Platform(_)) {
-                    self.permit.check_platform(&user.principal())?;
-                }
-                work(p, user).await
-            })
-            .await;
-        Ok(done?)
+        let work = self.state.db.platform(async |p| {
+            let user = crm_identity::signed_in(p, &self.claims).await?;
+            if matches!(self.permit, Permit::Platform(_)) {
+                self.permit.check_platform(&user.principal())?;
+            }
+            work(p, user).await
+        });
+        Ok(in_time(work).await?)
     }
 }
 
@@ -239,7 +237,7 @@ impl FromRequest for Json {
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let req = req.clone();
         let payload = payload.take();
-        Box::pin(async move { object(&req, payload).await.map(Self).map_err(Problem) })
+        Box::pin(async move { in_time(object(&req, payload)).await.map(Self).map_err(Problem) })
     }
 }
 
@@ -272,12 +270,14 @@ async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
 }
 
 fn if_match(req: &HttpRequest) -> Precondition {
-    let header = req.headers().get(IF_MATCH).and_then(|value| value.to_str().ok()).map(str::trim);
-    let version = header.filter(|tag| *tag != "*").map(|tag| {
-        // A tag that we never gave out matches no version.
-        tag.trim_start_matches("W/").trim_matches('"').parse().unwrap_or(-1)
+    let header = req.headers().get(IF_MATCH).and_then(|value| value.to_str().ok());
+    let tags = header.filter(|tags| tags.trim() != "*");
+    // A tag that we never gave out, a weak one among them, matches no version.
+    let versions = tags.map(|tags| {
+        let version = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        tags.split(',').filter_map(version).collect()
     });
-    Precondition { if_match: version }
+    Precondition { if_match: versions }
 }
 
 /// The body and conditions of a PUT or PATCH.
@@ -348,10 +348,17 @@ impl View {
         };
         // A client may keep the record, but has to ask whether it is still the one.
         let keep = (CACHE_CONTROL, "private, no-cache");
-        if self.if_none_match.as_ref().is_some_and(known) {
+        // What is expanded changes without the record.
+        let whole = self.params.get("expand").is_none();
+        if whole && self.if_none_match.as_ref().is_some_and(known) {
             return HttpResponse::NotModified().insert_header((ETAG, tag)).insert_header(keep).finish();
         }
         HttpResponse::Ok().insert_header((ETAG, tag)).insert_header(keep).json(record)
+    }
+
+    /// 200 with a record that is shown with parts of others, and so changes without its version: never 304.
+    pub fn composed(&self, base: &Base, record: &impl Serialize) -> HttpResponse {
+        HttpResponse::Ok().insert_header((ETAG, tag(base))).json(record)
     }
 }
 

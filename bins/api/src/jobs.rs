@@ -11,7 +11,7 @@ use crm_records::attachments::{DELETE_FILES, DeletedFiles};
 use crm_storage::{Key, Storage};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::startup::{Running, cause};
 
@@ -20,6 +20,9 @@ mod tests;
 
 /// How long jobs under way may take to finish once the worker is to stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long one job may take: less than its lease, so that nobody else starts it meanwhile.
+const TIME_LIMIT: Duration = Duration::from_secs(90);
 
 const HOUSEKEEPING: Duration = Duration::from_secs(3600);
 
@@ -76,8 +79,12 @@ impl Jobs {
     /// # Errors
     /// Whether to try again, and why it failed.
     pub async fn handle(&self, job: &Job) -> Result<(), Failure> {
-        let done = AssertUnwindSafe(self.dispatch(job)).catch_unwind().await;
-        let done = done.unwrap_or_else(|_| Err(Failure::Retry("the handler panicked".into())));
+        let done = timeout(TIME_LIMIT, AssertUnwindSafe(self.dispatch(job)).catch_unwind()).await;
+        let failed = |why: &str| Err(Failure::Retry(why.into()));
+        let done = match done {
+            Ok(done) => done.unwrap_or_else(|_| failed("the handler panicked")),
+            Err(_) => failed("the handler took too long"),
+        };
         let outcome = match done {
             Ok(()) => "done",
             Err(Failure::Retry(_)) => "retry",

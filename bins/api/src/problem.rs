@@ -35,7 +35,7 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::new(self.status_code());
         let headers = response.headers_mut();
         match &self.0 {
-            Error::Unauthenticated(_) => {
+            error if error.code().status() == 401 => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             Error::TooMany { seconds } => {

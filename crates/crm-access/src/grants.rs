@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crm_core::body::nearest;
 use crm_core::{FieldCode, FieldError, Grant, Grants, Scope};
 
-use crate::{ACTIONS, Family, MODULES};
+use crate::{ACTIONS, MODULES};
 
 /// Checks what a custom role is to allow.
 ///
@@ -32,8 +32,7 @@ fn module_fault(path: &str, name: &str, scope: Scope) -> Option<FieldError> {
             format!("there is no module {name}{hint}"),
         ));
     };
-    // What runs the organization belongs to nobody in particular, so there is no "own" in it.
-    (module.family == Family::Admin && scope != Scope::All).then(|| {
+    (!module.has_owners() && scope != Scope::All).then(|| {
         let message = format!("{name} can only be granted with the scope {}", Scope::All);
         FieldError::new(format!("{path}.scope"), FieldCode::NotAllowed, message)
     })

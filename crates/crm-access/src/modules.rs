@@ -18,6 +18,14 @@ pub struct Module {
     pub family: Family,
 }
 
+impl Module {
+    /// Whether its records belong to somebody, so that *own* means something. What runs the organization, and the vocabulary that all
+    /// of it shares, belongs to nobody in particular.
+    pub fn has_owners(&self) -> bool {
+        self.family != Family::Admin && !matches!(self.name, "teams" | "tags")
+    }
+}
+
 /// What a role can grant in a module.
 pub const ACTIONS: [&str; 4] = ["view", "add", "change", "delete"];
 

@@ -335,7 +335,7 @@ fn fault(field: &str, code: FieldCode, message: &str) -> (String, FieldCode, Str
 
 #[test]
 fn a_custom_role_may_grant_known_actions_in_known_modules() {
-    for text in ["", "leads: own view", "leads: all delete add, orders: own view, teams: own change"] {
+    for text in ["", "leads: own view", "leads: all delete add, orders: own view, boards: own change"] {
         assert_eq!(faults(text), [], "{text}");
     }
 }

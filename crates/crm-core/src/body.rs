@@ -1,5 +1,6 @@
 //! Reading a JSON body: one place that turns whatever is wrong with it into an error with the field and what would be right.
 
+use chrono::{Datelike, NaiveDate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -53,7 +54,13 @@ fn has_nul(value: &Value) -> bool {
 pub fn merge(mut stored: Object, patch: Object) -> Object {
     for (key, value) in patch {
         match (stored.get_mut(&key), value) {
-            (Some(Value::Object(old)), Value::Object(new)) => *old = merge(std::mem::take(old), new),
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                let cleared: Vec<_> =
+                    new.iter().filter(|(_, v)| v.is_null()).map(|(k, _)| k.clone()).collect();
+                *old = merge(std::mem::take(old), new);
+                old.retain(|key, _| !cleared.contains(key));
+            }
+            // At the top a cleared field stays null, so that one which can't be empty says so.
             (_, value) => drop(stored.insert(key, value)),
         }
     }
@@ -87,26 +94,52 @@ pub fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     Ok(text.map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()))
 }
 
-/// A text that must not be blank when given, trimmed; its length rule says so.
+/// A text, or one that may be left out, without the space around it; whether it may be blank is for its length rule to say.
 ///
 /// # Errors
 /// The deserializer's.
-pub fn trimmed<'de, D: Deserializer<'de>, T: From<Trimmed> + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::<String>::deserialize(deserializer).map(|text| Trimmed(text.map(|t| t.trim().to_owned())).into())
+pub fn trimmed<'de, D: Deserializer<'de>, T: Trim>(deserializer: D) -> Result<T, D::Error> {
+    T::deserialize(deserializer).map(T::trim)
 }
 
 /// What [`trimmed`] reads.
-pub struct Trimmed(Option<String>);
+pub trait Trim: DeserializeOwned {
+    /// The same without the space around it.
+    fn trim(self) -> Self;
+}
 
-impl From<Trimmed> for Option<String> {
-    fn from(Trimmed(text): Trimmed) -> Self {
-        text
+impl Trim for String {
+    fn trim(self) -> Self {
+        str::trim(&self).to_owned()
     }
 }
 
+impl Trim for Option<String> {
+    fn trim(self) -> Self {
+        self.map(Trim::trim)
+    }
+}
+
+/// A day of the years 1 to 9999, those that every part of the system can write.
+///
+/// # Errors
+/// The deserializer's.
+pub fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<NaiveDate>, D::Error> {
+    let date = Option::<NaiveDate>::deserialize(deserializer)?;
+    if date.is_some_and(|date| !is_common_era(date.year())) {
+        return Err(serde::de::Error::custom("must be a day of the years 1 to 9999"));
+    }
+    Ok(date)
+}
+
+/// Whether a year is one of those that [`date`] takes.
+pub fn is_common_era(year: i32) -> bool {
+    (1..=9999).contains(&year)
+}
+
 fn misread(path: &str, message: &str) -> Error {
+    // What is echoed is cut: it may be as long as the body.
+    let message = &message.chars().take(2000).collect::<String>();
     let quoted = message.split('`').nth(1).unwrap_or_default();
     let join = |last: &str| {
         let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
@@ -158,6 +191,10 @@ fn misread(path: &str, message: &str) -> Error {
 
 /// The candidate that a mistyped word most likely meant.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance costs the product of the lengths, and nobody mistypes this much.
+    if word.len() > 64 {
+        return None;
+    }
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .min()
@@ -281,10 +318,10 @@ mod tests {
     #[test]
     fn merging_follows_rfc_7396() {
         let (Value::Object(stored), Value::Object(patch)) =
-            (json!({"a": 1, "b": {"c": 1, "d": 2}}), json!({"a": null, "b": {"c": 3}, "e": [1]}))
+            (json!({"a": 1, "b": {"c": 1, "d": 2}}), json!({"a": null, "b": {"c": 3, "d": null}, "e": [1]}))
         else {
             panic!("not objects")
         };
-        assert_eq!(Value::Object(merge(stored, patch)), json!({"a": null, "b": {"c": 3, "d": 2}, "e": [1]}));
+        assert_eq!(Value::Object(merge(stored, patch)), json!({"a": null, "b": {"c": 3}, "e": [1]}));
     }
 }

@@ -5,12 +5,12 @@ macro_rules! text_enum {
         $(#[$doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, Hash,
-            $crate::export::serde::Serialize, $crate::export::serde::Deserialize,
+            $crate::export::serde::Serialize,
             $crate::export::diesel::expression::AsExpression, $crate::export::diesel::deserialize::FromSqlRow,
         )]
         #[diesel(sql_type = $crate::export::diesel::sql_types::Text)]
         pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $word $(, alias = $alias)*)] #[doc = concat!("`", $word, "`")] $variant,)+
+            $($(#[$vdoc])* #[serde(rename = $word)] #[doc = concat!("`", $word, "`")] $variant,)+
         }
 
         impl $name {
@@ -25,6 +25,17 @@ macro_rules! text_enum {
             /// The variant of a stored word.
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        // A plain word: the derived form would also take an object with the word as its key.
+        impl<'de> $crate::export::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::export::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let word = <String as $crate::export::serde::Deserialize>::deserialize(deserializer)?;
+                match word.as_str() {
+                    $($word $(| $alias)* => Ok(Self::$variant),)+
+                    other => Err($crate::export::serde::de::Error::unknown_variant(other, Self::WORDS)),
+                }
             }
         }
 

@@ -362,7 +362,7 @@ pub(crate) fn io_runtime() -> tokio::runtime::Handle {
 async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
     let mut conn = connect(url).await?;
     // A client that is gone bounds nothing, so the server does.
-    conn.batch_execute("SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
+    conn.batch_execute("SET DateStyle = 'ISO'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")
         .await
         .map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)

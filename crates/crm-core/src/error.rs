@@ -206,6 +206,19 @@ impl Error {
         }
     }
 
+    /// A write that ran into this unique constraint is refused for `field`; any other error stays what it is.
+    pub fn unique(
+        error: diesel::result::Error,
+        constraint: &str,
+        field: &'static str,
+        message: &'static str,
+    ) -> Self {
+        match Self::violated_unique(&error) {
+            Some(name) if name == constraint => Self::taken(field, message),
+            _ => error.into(),
+        }
+    }
+
     /// The unique constraint that a write ran into, by name.
     pub fn violated_unique(error: &diesel::result::Error) -> Option<&str> {
         use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
@@ -216,6 +229,10 @@ impl Error {
     }
 }
 
+fn contended() -> Error {
+    Error::Refused(Code::Conflict, "somebody else changed the same thing at the same time; try again".into())
+}
+
 impl From<diesel::result::Error> for Error {
     fn from(error: diesel::result::Error) -> Self {
         use diesel::result::{DatabaseErrorKind as Kind, Error as E};
@@ -224,20 +241,19 @@ impl From<diesel::result::Error> for Error {
             E::DatabaseError(Kind::ClosedConnection | Kind::UnableToSendCommand, _) => {
                 Self::Unavailable(Box::new(error))
             }
-            E::DatabaseError(Kind::SerializationFailure, _) => Self::Refused(
+            // Whoever writes a reference has looked for what it points at: it went away in between.
+            E::DatabaseError(Kind::ForeignKeyViolation, _) => Self::Refused(
                 Code::Conflict,
-                "somebody else changed the same thing at the same time; try again".into(),
+                "something this refers to was removed at the same moment".into(),
             ),
+            E::DatabaseError(Kind::SerializationFailure, _) => contended(),
             E::DatabaseError(_, ref info) if info.message().starts_with("terminating connection") => {
                 Self::Unavailable(Box::new(error))
             }
             E::DatabaseError(_, ref info) if info.message().contains("statement timeout") => {
                 Self::Unavailable(Box::new(error))
             }
-            E::DatabaseError(_, ref info) if info.message() == "deadlock detected" => Self::Refused(
-                Code::Conflict,
-                "somebody else changed the same thing at the same time; try again".into(),
-            ),
+            E::DatabaseError(_, ref info) if info.message() == "deadlock detected" => contended(),
             other => Self::Internal(Box::new(other)),
         }
     }

@@ -71,9 +71,10 @@ impl Money {
         let exponent = u32::from(currency.exponent().unwrap_or(0));
         let minor = match self {
             Self::Stored(minor) => minor,
-            Self::Written(decimal) => decimal
-                .in_units(exponent)
-                .ok_or_else(|| format!("{} amounts have {exponent} decimals at most", currency.code()))?,
+            Self::Written(decimal) if decimal.scale > exponent => {
+                return Err(format!("{} amounts have {exponent} decimals at most", currency.code()));
+            }
+            Self::Written(decimal) => decimal.in_units(exponent).unwrap_or(i64::MAX),
             Self::Settled { minor, exponent: old } if old == exponent => minor,
             Self::Settled { minor, exponent: old } => Decimal { digits: minor, scale: old }
                 .reduced()

@@ -16,6 +16,7 @@ use validator::Validate;
 
 use crate::events::{Client, Event, EventKind};
 use crate::members::{self, MEMBERS, Member, MemberFields, MemberState};
+use crate::throttle::{self, Key};
 use crate::{Identity, enqueue_mail, secret};
 
 const VALID_FOR: TimeDelta = TimeDelta::days(7);
@@ -25,7 +26,7 @@ const VALID_FOR: TimeDelta = TimeDelta::days(7);
 #[serde(deny_unknown_fields)]
 pub struct Invite {
     /// Whom to invite.
-    #[serde(deserialize_with = "crate::registration::trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(max = 254), email)]
     pub email: String,
     /// The name of the role they are to have.
@@ -60,13 +61,14 @@ impl Identity {
     ///
     /// # Errors
     /// `Forbidden` without `users.add_user` and for a role beyond one's own; `Duplicate` for an address that is a member or invited
-    /// already; 422 for a role that is not there.
+    /// already; 422 for a role that is not there; `TooMany` when the organization has sent many, or the address was sent many.
     pub async fn invite(&self, t: &mut TenantTx, client: &Client, invite: Invite) -> Result<Member> {
         t.require("users.add_user")?;
         let role = members::wanted_role(t, &invite.role).await?;
         let token = secret::token_of(t.org());
         let (digest, expires_at) = (secret::digest(&token), t.now() + VALID_FOR);
         let email_normalized = normalize_email(&invite.email);
+        count(t, &email_normalized).await?;
         let fields = MemberFields {
             role: role.fields.name.clone(),
             phone: invite.phone,
@@ -123,6 +125,20 @@ impl Identity {
         enqueue_mail(t, &Message::new(invite.email, Template::Invitation, data)).await?;
         Ok(member)
     }
+}
+
+/// Counts a mail to somebody who need not have asked for it; one that is not sent after all is not counted.
+async fn count(t: &mut TenantTx, email_normalized: &str) -> Result<()> {
+    let limits = [
+        (Key::org("invite", t.org()), throttle::INVITING),
+        (Key::account("invite", email_normalized), throttle::INVITED),
+    ];
+    for (key, limit) in limits {
+        if let Some(seconds) = throttle::count(t, &key, limit).await? {
+            return Err(Error::TooMany { seconds });
+        }
+    }
+    Ok(())
 }
 
 fn taken(error: diesel::result::Error) -> Error {

@@ -6,7 +6,7 @@ use validator::Validate;
 use crate::events::{Client, Event, EventKind};
 use crate::sessions::SignedIn;
 use crate::throttle::{self, Key};
-use crate::users::{Account, platform_admin, signed_in_now};
+use crate::users::{Account, lock, platform_admin, signed_in_now};
 use crate::{Identity, TokenKind, password, secret};
 
 /// A refusal that was written down: the transaction commits although the answer is no.
@@ -43,13 +43,11 @@ impl Identity {
         let account = self.db.platform(async |p| admit(p, client, &email).await).await??;
         let stored = account.as_ref().and_then(|a| a.password_hash.clone());
         let right = password::verify(input.password, stored).await?;
-        let Some(Account { user, .. }) = account.as_ref().filter(|account| right && account.user.is_active)
+        let Some(Account { user, password_hash, .. }) =
+            account.as_ref().filter(|account| right && account.user.is_active)
         else {
             self.db.platform(async |p| refuse(p, client, &email, account.as_ref()).await).await?;
-            return Err(Error::Refused(
-                Code::InvalidCredentials,
-                "the e-mail address or the password is wrong".into(),
-            ));
+            return Err(wrong_credentials());
         };
         let belongings = self.belongings(user.id).await?;
         let current = match input.org_id {
@@ -64,16 +62,27 @@ impl Identity {
         let current = current.map(|belonging| belonging.org);
         self.db
             .platform(async |p| {
+                lock(p, user.id).await?;
+                let now = Account::by_id(p, user.id).await?;
+                // Somebody who changed the password meanwhile wins: what was verified no longer opens anything.
+                if now.password_hash != *password_hash || !now.user.is_active {
+                    refuse(p, client, &email, Some(&now)).await?;
+                    return Ok(Err(wrong_credentials()));
+                }
                 forgive(p, client, &email).await?;
                 let kind = kind_of(p, user.id).await?;
                 let org = current.as_ref().map(|org| org.id);
                 let tokens = self.open_session(p, client, user.id, org, kind).await?;
                 let user = signed_in_now(p, user.id).await?;
                 Event::done(EventKind::LoginSuccess).user(user.id).org(org).record(p, client).await?;
-                Ok(SignedIn::new(tokens, user, current, &belongings))
+                Ok(Ok(SignedIn::new(tokens, user, current, &belongings)))
             })
-            .await
+            .await?
     }
+}
+
+fn wrong_credentials() -> Error {
+    Error::Refused(Code::InvalidCredentials, "the e-mail address or the password is wrong".into())
 }
 
 /// Counts the attempt, and finds the account unless there were too many.

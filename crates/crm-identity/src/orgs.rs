@@ -19,7 +19,7 @@ use crate::{AccessClaims, Identity, SignedInUser, members, roles};
 #[serde(deny_unknown_fields)]
 pub struct NewOrg {
     /// Its name, one line; another organization may bear it too.
-    #[serde(deserialize_with = "crate::registration::trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 100), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// ISO 4217; `USD` without it.
@@ -54,7 +54,7 @@ pub struct NewOrg {
 #[diesel(table_name = organizations, treat_none_as_null = true)]
 pub struct OrgFields {
     /// Its name, one line.
-    #[serde(deserialize_with = "crate::registration::trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 100), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// ISO 4217: the default of new amounts.
@@ -140,6 +140,9 @@ pub struct Organization {
 }
 
 const READ_ONLY: &[&str] = &["member_count"];
+
+/// The settings that say nothing of a person: the audit trail keeps their values.
+const IMPERSONAL: &[&str] = &["name", "currency", "country", "timezone"];
 
 impl Identity {
     /// Founds an organization, whose administrator its founder becomes.
@@ -271,10 +274,11 @@ pub async fn change_settings(t: &mut TenantTx, client: &Client, edit: Edit) -> R
         ))
         .execute(t.conn()?)
         .await?;
-    let changed: Vec<_> =
-        crm_records::diff(&old.fields, &new.fields)?.into_iter().map(|(field, _)| field).collect();
+    let mut values = crm_records::diff(&old.fields, &new.fields)?;
+    let changed: Vec<_> = values.keys().cloned().collect();
+    values.retain(|field, _| IMPERSONAL.contains(&field.as_str()));
     let event = Event::done(EventKind::OrgChanged).user(t.caller().user);
-    event.detail("fields", changed).record(t, client).await?;
+    event.detail("fields", changed).detail("values", values).record(t, client).await?;
     Ok(new)
 }
 

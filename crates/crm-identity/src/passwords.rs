@@ -12,7 +12,6 @@ use validator::Validate;
 use crate::email_tokens::{self, Proof, Purpose};
 use crate::events::{Client, Event, EventKind};
 use crate::login::{Settled, count_guess, forgive, guesses};
-use crate::registration::trimmed;
 use crate::sessions::{self, EndedBecause};
 use crate::throttle::{self, Key};
 use crate::users::{Account, User, lock};
@@ -42,7 +41,7 @@ pub struct ChangePassword {
 #[serde(deny_unknown_fields)]
 pub struct ForgotPassword {
     /// The account's address, in any case.
-    #[serde(deserialize_with = "trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(max = 254), email)]
     pub email: String,
 }
@@ -122,11 +121,8 @@ impl Identity {
             .platform(async |p| {
                 let Proof { user_id, email_normalized } =
                     email_tokens::consume(p, Purpose::ResetPassword, &input.token).await?;
-                let user = store(p, user_id, &email_normalized, &new_hash).await?;
-                let user = user.ok_or_else(email_tokens::unusable)?;
-                email_tokens::void(p, Purpose::ResetPassword, user.id).await?;
-                throttle::forget(p, &guesses(&email_normalized)).await?;
-                after(p, client, &user, EventKind::PasswordReset, None, EndedBecause::PasswordReset).await
+                let user = replace(p, client, user_id, &email_normalized, &new_hash).await?;
+                user.map(drop).ok_or_else(email_tokens::unusable)
             })
             .await
     }
@@ -189,6 +185,37 @@ async fn request_reset(p: &mut PlatformTx, client: &Client, email_normalized: St
     Ok(Ok(()))
 }
 
+/// Sets a new password whatever the old one was, and ends every session. None for an account that is shut out.
+pub(crate) async fn replace(
+    tx: &mut impl Tx,
+    client: &Client,
+    id: UserId,
+    email_normalized: &str,
+    new_hash: &str,
+) -> Result<Option<User>> {
+    let Some(user) = store(tx, id, email_normalized, new_hash).await? else { return Ok(None) };
+    email_tokens::void(tx, Purpose::ResetPassword, user.id).await?;
+    throttle::forget(tx, &guesses(email_normalized)).await?;
+    after(tx, client, &user, EventKind::PasswordReset, None, EndedBecause::PasswordReset).await?;
+    Ok(Some(user))
+}
+
+/// Takes the password away, ends every session and mails a link that sets a new one, so that whoever reads the address's mail is the
+/// only one left who can sign in.
+pub(crate) async fn hand_over(
+    tx: &mut impl Tx,
+    client: &Client,
+    user: UserId,
+    email_normalized: String,
+) -> Result<()> {
+    diesel::update(users::table.find(user))
+        .set((users::password_hash.eq(None::<String>), users::updated_at.eq(tx.now())))
+        .execute(tx.conn()?)
+        .await?;
+    end_sessions(tx, client, user, None, EndedBecause::PasswordReset).await?;
+    crm_jobs::enqueue(tx, PASSWORD_RESET_REQUESTED, &ResetRequested { email_normalized }).await
+}
+
 async fn store(
     tx: &mut impl Tx,
     id: UserId,
@@ -214,10 +241,20 @@ async fn after(
     except: Option<SessionId>,
     because: EndedBecause,
 ) -> Result<()> {
-    let ended = sessions::end_all(tx, user.id, except, because).await?;
     Event::done(kind).user(user.id).record(tx, client).await?;
-    Event::done(EventKind::SessionsEnded).user(user.id).detail("count", ended).record(tx, client).await?;
+    end_sessions(tx, client, user.id, except, because).await?;
     let at = tx.now().format("%Y-%m-%d %H:%M UTC").to_string();
     let data = json!({"name": user.name, "at": at});
     enqueue_mail(tx, &Message::new(&user.email, Template::PasswordChanged, data)).await
+}
+
+async fn end_sessions(
+    tx: &mut impl Tx,
+    client: &Client,
+    user: UserId,
+    except: Option<SessionId>,
+    because: EndedBecause,
+) -> Result<()> {
+    let ended = sessions::end_all(tx, user, except, because).await?;
+    Event::done(EventKind::SessionsEnded).user(user).detail("count", ended).record(tx, client).await
 }

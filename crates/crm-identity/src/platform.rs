@@ -8,9 +8,9 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
-use crate::SignedInUser;
 use crate::events::{Client, Event, EventKind};
-use crate::users::{Account, NewUser, User, is_member_anywhere, lock};
+use crate::users::{Account, NewUser, User, is_member_anywhere, lock, verified};
+use crate::{SignedInUser, passwords};
 
 const DEFAULT_LIMIT: i64 = 50;
 const MAX_LIMIT: i64 = 200;
@@ -36,7 +36,7 @@ pub struct PlatformOrg {
 pub struct NewPlatformAdmin<'a> {
     /// Their address.
     pub email: &'a str,
-    /// The hash of the password that a new account gets; an existing account keeps its own.
+    /// The hash of the password that the account gets. Without it an existing account keeps its own if its address is proven.
     pub password_hash: Option<&'a str>,
     /// Whether anything is to be allowed to them at all.
     pub is_superuser: bool,
@@ -44,38 +44,61 @@ pub struct NewPlatformAdmin<'a> {
     pub by: &'a str,
 }
 
-/// Makes somebody a platform administrator, with a new account where the address has none.
+/// Makes somebody a platform administrator, with a new account where the address has none. A password that is given replaces the old
+/// one, ends every session and makes the address count as proven: whoever gives it vouches for it.
 ///
 /// # Errors
-/// `Conflict` for an account that belongs to organizations; 422 without a password for a new account.
+/// `Conflict` for an account that belongs to organizations, that is shut out, or whose address was never proven if no password is
+/// given, for a stranger may have made it; 422 without a password for a new account.
 pub async fn grant_platform_admin(p: &mut PlatformTx, new: NewPlatformAdmin<'_>) -> Result<User> {
     let email = crm_core::rules::normalize_email(new.email);
     let user = match Account::by_email(p, &email).await? {
-        Some(Account { user, .. }) => user,
+        Some(Account { user, .. }) => existing(p, user, &email, new.password_hash).await?,
         None => {
             let missing = || Error::field("password", FieldCode::Required, "is required to make an account");
             let password_hash = new.password_hash.ok_or_else(missing)?;
             NewUser { email: new.email, name: None, password_hash, verified: true }.insert(p).await?
         }
     };
-    lock(p, user.id).await?;
-    if is_member_anywhere(p, user.id).await? {
-        let message =
-            "the account belongs to organizations: a platform administrator needs an address of their own";
-        return Err(Error::Refused(Code::Conflict, message.into()));
-    }
     grant(p, &Client::default(), user.id, new.is_superuser, new.by).await?;
     Ok(user)
 }
 
-/// Makes an account a platform administrator; one that is already stays as it is.
+/// An account that was there before, rid of whoever may have made it.
+async fn existing(
+    p: &mut PlatformTx,
+    user: User,
+    email_normalized: &str,
+    password_hash: Option<&str>,
+) -> Result<User> {
+    lock(p, user.id).await?;
+    let conflict = |message: &'static str| Error::Refused(Code::Conflict, message.into());
+    if is_member_anywhere(p, user.id).await? {
+        return Err(conflict(
+            "the account belongs to organizations: a platform administrator needs an address of their own",
+        ));
+    }
+    match password_hash {
+        Some(hash) => {
+            let replaced = passwords::replace(p, &Client::default(), user.id, email_normalized, hash).await?;
+            replaced.ok_or_else(|| conflict("the account is shut out"))?;
+            verified(p, user.id).await
+        }
+        None if user.email_verified_at.is_none() => Err(conflict(
+            "the address of the account was never proven, so anybody may have made it: give it a new password",
+        )),
+        None => Ok(user),
+    }
+}
+
+/// Makes an account a platform administrator, and answers whether it was none before; one that is already stays as it is.
 pub(crate) async fn grant(
     tx: &mut impl Tx,
     client: &Client,
     user: UserId,
     is_superuser: bool,
     by: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let granted = diesel::insert_into(platform_admins::table)
         .values((
             platform_admins::user_id.eq(user),
@@ -87,10 +110,11 @@ pub(crate) async fn grant(
         .execute(tx.conn()?)
         .await?;
     if granted == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let event = Event::done(EventKind::PlatformAdminGranted).user(user);
-    event.detail("by", by).detail("is_superuser", is_superuser).record(tx, client).await
+    event.detail("by", by).detail("is_superuser", is_superuser).record(tx, client).await?;
+    Ok(true)
 }
 
 /// Lists the organizations, newest first; `limit` and the cursor of the last page's link are all it takes.

@@ -44,7 +44,7 @@ pub struct ProfileTeam {
 #[serde(deny_unknown_fields)]
 pub struct ProfileFields {
     /// What one is called, in every organization.
-    #[serde(deserialize_with = "crate::registration::trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 255), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// Phone number.

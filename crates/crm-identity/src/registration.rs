@@ -14,14 +14,14 @@ use crate::login::Settled;
 use crate::sessions::SignedIn;
 use crate::throttle::{self, Key};
 use crate::users::{Account, NewUser, User, is_member_anywhere, lock, taken};
-use crate::{AccessClaims, Identity, TokenKind, enqueue_mail, password, platform};
+use crate::{AccessClaims, Identity, TokenKind, enqueue_mail, password, passwords, platform};
 
 /// Body of a registration.
 #[derive(Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The address to sign in with; one account per address, ignoring case.
-    #[serde(deserialize_with = "trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(max = 254), email)]
     pub email: String,
     /// 8 to 128 characters.
@@ -42,10 +42,6 @@ pub struct Register {
 pub struct VerifyEmail {
     /// What stands in the link.
     pub token: String,
-}
-
-pub(crate) fn trimmed<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(String::deserialize(deserializer)?.trim().to_owned())
 }
 
 impl Identity {
@@ -106,7 +102,7 @@ impl Identity {
     }
 
     /// Takes the token of a link as proof of the address. In a platform administrators' domain, somebody who belongs to no
-    /// organization becomes one.
+    /// organization becomes one: their sessions and their password end, and a link that sets a new password is mailed.
     ///
     /// # Errors
     /// `TokenUnusable`.
@@ -128,8 +124,10 @@ impl Identity {
                 Event::done(EventKind::EmailVerified).user(user.id).record(p, client).await?;
                 if self.settings.is_platform_address(&proof.email_normalized)
                     && !is_member_anywhere(p, user.id).await?
+                    && platform::grant(p, client, user.id, true, "domain").await?
                 {
-                    platform::grant(p, client, user.id, true, "domain").await?;
+                    // The link proves who reads the mail, not that the same person registered and chose the password.
+                    passwords::hand_over(p, client, user.id, proof.email_normalized).await?;
                 }
                 Ok(user)
             })

@@ -32,11 +32,11 @@ pub const ROLES: Resource = Resource {
 #[serde(deny_unknown_fields)]
 pub struct RoleFields {
     /// Unique in the organization, ignoring case.
-    #[serde(deserialize_with = "crate::registration::trimmed")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 50), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// What it is for.
-    #[serde(default, deserialize_with = "crate::registration::trimmed")]
+    #[serde(default, deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(max = 1000), custom(function = "crm_core::rules::one_line"))]
     pub description: String,
     /// What it allows: module -> actions and scope.
@@ -202,7 +202,7 @@ pub async fn update(t: &mut TenantTx, client: &Client, id: Uuid, edit: Edit) -> 
     Ok(new)
 }
 
-/// Deletes a role that nobody has.
+/// Deletes a role that nobody has. Former members who had it, and keep a row, are given the role USER there: it gives them no right.
 ///
 /// # Errors
 /// `Forbidden` without `roles.delete_role` and for a built-in role; `NotFound`; `Stale`; `InUse` while a member or an invitation has it.
@@ -216,7 +216,7 @@ pub async fn delete(t: &mut TenantTx, client: &Client, id: Uuid, precondition: &
     if diesel::select(held).get_result(t.conn()?).await? {
         return Err(Error::Refused(Code::InUse, "members or invitations still have this role".into()));
     }
-    // Former members keep a row, and with it a role; if they are invited again they are given another one.
+    // Each row needs a role; whoever is invited again is given the one of the invitation.
     if let Some(user) = by_name(t, BuiltinRole::User.as_str()).await? {
         diesel::update(memberships::table.filter(holders))
             .set(memberships::role_id.eq(user.base.id))

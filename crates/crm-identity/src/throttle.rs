@@ -1,10 +1,10 @@
-//! Slows down whoever tries something guessable again and again. An attempt is counted before it is judged, in one
+//! Slows down whoever tries something guessable, or has mails sent, again and again. An attempt is counted before it is judged, in one
 //! statement, so that attempts made at once do not slip through together.
 
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use crm_core::{PlatformTx, Result, Tx};
+use crm_core::{OrgId, PlatformTx, Result, Tx};
 use crm_schema::throttles::dsl as row;
 use diesel::dsl::case_when;
 use diesel::prelude::*;
@@ -14,29 +14,37 @@ use diesel_async::RunQueryDsl;
 
 use crate::secret;
 
-/// After this long without an attempt a count starts anew.
-const FORGET_AFTER: TimeDelta = TimeDelta::hours(1);
+/// The longest that any limit remembers an attempt.
+const LONGEST: TimeDelta = TimeDelta::days(1);
 
-/// How many attempts are free, and how long to wait after each further one.
+/// How many attempts are free, how long to wait after each further one, and after how long without any the count starts anew.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
     free: i32,
     wait: Wait,
+    forget_after: TimeDelta,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Wait {
     /// 1, 2, 4, … up to 300 seconds.
     Doubling,
-    AnHour,
+    /// As long as the count lasts.
+    UntilForgotten,
 }
 
 /// Passwords tried on one account.
-pub(crate) const ACCOUNT: Limit = Limit { free: 5, wait: Wait::Doubling };
+pub(crate) const ACCOUNT: Limit = Limit { free: 5, wait: Wait::Doubling, forget_after: TimeDelta::hours(1) };
 /// Anything guessable tried from one address.
-pub(crate) const ADDRESS: Limit = Limit { free: 20, wait: Wait::Doubling };
+pub(crate) const ADDRESS: Limit = Limit { free: 20, wait: Wait::Doubling, forget_after: TimeDelta::hours(1) };
 /// Mails that a stranger can have sent to one account.
-pub(crate) const MAILS: Limit = Limit { free: 3, wait: Wait::AnHour };
+pub(crate) const MAILS: Limit =
+    Limit { free: 3, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
+/// Invitations that an organization sends.
+pub(crate) const INVITING: Limit =
+    Limit { free: 50, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
+/// Invitations that one address is sent, by whichever organizations.
+pub(crate) const INVITED: Limit = Limit { free: 5, wait: Wait::UntilForgotten, forget_after: LONGEST };
 
 impl Limit {
     /// The wait after the given number of attempts.
@@ -44,18 +52,22 @@ impl Limit {
         let beyond = u32::try_from(attempts.checked_sub(self.free)?).ok()?;
         Some(match self.wait {
             Wait::Doubling => TimeDelta::seconds(2_i64.saturating_pow(beyond).min(300)),
-            Wait::AnHour => TimeDelta::hours(1),
+            Wait::UntilForgotten => self.forget_after,
         })
     }
 }
 
-/// What attempts are counted by: an account, whether it exists or not, or an address.
+/// What attempts are counted by: an account, whether it exists or not, an organization, or an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key(String);
 
 impl Key {
     pub(crate) fn account(purpose: &str, email_normalized: &str) -> Self {
         Self(format!("{purpose}:account:{}", secret::digest(email_normalized)))
+    }
+
+    pub(crate) fn org(purpose: &str, org: OrgId) -> Self {
+        Self(format!("{purpose}:org:{org}"))
     }
 
     /// A whole /64 counts as one address: that is what one connection is given.
@@ -69,9 +81,9 @@ impl Key {
 }
 
 /// Counts an attempt, or answers for how many seconds none is accepted.
-pub(crate) async fn count(p: &mut PlatformTx, key: &Key, limit: Limit) -> Result<Option<u64>> {
-    let now = p.now();
-    let stale = row::updated_at.lt(now - FORGET_AFTER);
+pub(crate) async fn count(tx: &mut impl Tx, key: &Key, limit: Limit) -> Result<Option<u64>> {
+    let now = tx.now();
+    let stale = row::updated_at.lt(now - limit.forget_after);
     let upsert = diesel::insert_into(row::throttles)
         .values((row::key.eq(&key.0), row::failures.eq(1), row::updated_at.eq(now)))
         .on_conflict(row::key)
@@ -83,16 +95,16 @@ pub(crate) async fn count(p: &mut PlatformTx, key: &Key, limit: Limit) -> Result
     let open = row::blocked_until.is_null().or(row::blocked_until.le(now));
     let counted: Option<i32> = methods::FilterDsl::filter(upsert, open)
         .returning(row::failures)
-        .get_result(p.conn()?)
+        .get_result(tx.conn()?)
         .await
         .optional()?;
     let this = row::throttles.find(&key.0);
     let Some(attempts) = counted else {
-        let until = this.select(row::blocked_until).first::<Option<_>>(p.conn()?).await?.unwrap_or(now);
+        let until = this.select(row::blocked_until).first::<Option<_>>(tx.conn()?).await?.unwrap_or(now);
         return Ok(Some(u64::try_from((until - now).num_seconds()).unwrap_or(0) + 1));
     };
     if let Some(wait) = limit.wait(attempts) {
-        diesel::update(this).set(row::blocked_until.eq(now + wait)).execute(p.conn()?).await?;
+        diesel::update(this).set(row::blocked_until.eq(now + wait)).execute(tx.conn()?).await?;
     }
     Ok(None)
 }
@@ -117,7 +129,7 @@ pub(crate) async fn take_back(tx: &mut impl Tx, key: &Key) -> Result<()> {
 
 /// Removes counts that would start anew anyway.
 pub(crate) async fn sweep(p: &mut PlatformTx) -> Result<usize> {
-    let old = p.now() - FORGET_AFTER;
+    let old = p.now() - LONGEST;
     let stale = row::throttles
         .filter(row::updated_at.lt(old))
         .filter(row::blocked_until.is_null().or(row::blocked_until.lt(old)));
@@ -139,6 +151,7 @@ mod tests {
         );
         assert_eq!(waits(ADDRESS, &[19, 20, 22]), [None, Some(1), Some(4)]);
         assert_eq!(waits(MAILS, &[2, 3, 9]), [None, Some(3600), Some(3600)]);
+        assert_eq!(waits(INVITED, &[4, 5]), [None, Some(86_400)]);
     }
 
     #[test]

@@ -175,6 +175,7 @@ pub struct LeadFields {
     #[validate(range(min = 0, max = 100))]
     pub probability: Option<i32>,
     /// When the deal is hoped for.
+    #[serde(deserialize_with = "crm_core::body::date")]
     pub close_date: Option<NaiveDate>,
     /// Street and number.
     #[serde(deserialize_with = "crm_core::body::text")]
@@ -197,8 +198,10 @@ pub struct LeadFields {
     #[validate(custom(function = "rules::country"))]
     pub country: Option<String>,
     /// The day of the last contact.
+    #[serde(deserialize_with = "crm_core::body::date")]
     pub last_contacted: Option<NaiveDate>,
     /// The day of the next follow-up.
+    #[serde(deserialize_with = "crm_core::body::date")]
     pub next_follow_up: Option<NaiveDate>,
     /// Anything else.
     #[serde(deserialize_with = "crm_core::body::text")]

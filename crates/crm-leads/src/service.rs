@@ -88,10 +88,14 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
 /// # Errors
 /// `Forbidden` without `leads.change_lead` or beyond its scope; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
 pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
-    LEADS.check(t, LEADS.change, id).await?;
-    let old = locked(t, id).await?;
+    let old = locked(t, LEADS.change, id).await?;
+    let (partial, had_currency) = (edit.partial, old.fields.currency.is_some());
     let input: RecordInput<LeadFields> = edit.input(&old, &old.base, Lead::READ_ONLY)?;
     refuse_conversion(Some(old.fields.status), input.fields.status)?;
+    if partial && had_currency && input.fields.currency.is_none() && input.fields.opportunity_amount.is_some()
+    {
+        return Err(Error::field("currency", FieldCode::Required, "an amount needs its currency"));
+    }
     let fields = input.fields.settle(&t.caller().org.currency)?;
     if fields == old.fields && input.links == old.links {
         return Ok(old);
@@ -115,8 +119,7 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
 /// # Errors
 /// `Forbidden` without `leads.delete_lead` or for somebody else's lead; `NotFound`; `Stale`.
 pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
-    LEADS.check(t, "leads.delete_lead", id).await?;
-    let old = locked(t, id).await?;
+    let old = locked(t, "leads.delete_lead", id).await?;
     if t.require("leads.delete_lead")? == Scope::Own && old.base.created_by != t.actor() {
         return Err(Error::Forbidden("only its creator or an administrator may delete a lead".into()));
     }
@@ -133,10 +136,11 @@ async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
     Lead::stored(base, fields, is_sample, links)
 }
 
-/// The lead with its row locked, so that what is judged is what is changed.
-async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
+/// The lead with its row locked before the permission for it is judged, so that what is judged is what is changed.
+async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Lead> {
     let row = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id)));
     row.select(leads::id).for_update().first::<Uuid>(t.conn()?).await?;
+    LEADS.check(t, permission, id).await?;
     let only: Clause = LEADS.resource.compare("id", "=", Value::Uuid(id));
     let filter = Where(vec![LEADS.resource.in_org(t.org()), only]);
     load(t, filter).await
@@ -161,10 +165,6 @@ fn refuse_conversion(old: Option<Option<LeadStatus>>, new: Option<LeadStatus>) -
 }
 
 fn email_taken(error: diesel::result::Error) -> Error {
-    match Error::violated_unique(&error) {
-        Some("leads_org_id_email_normalized_key") => {
-            Error::taken("email", "another lead of the organization has this e-mail address")
-        }
-        _ => error.into(),
-    }
+    let message = "another lead of the organization has this e-mail address";
+    Error::unique(error, "leads_org_id_email_normalized_key", "email", message)
 }

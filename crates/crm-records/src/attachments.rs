@@ -151,11 +151,11 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     if !own && t.require(target.change)? == Scope::Own {
         return Err(Error::Forbidden("only whoever added a file or an administrator may delete it".into()));
     }
-    diesel::delete(
-        attachments::table.filter(attachments::org_id.eq(attachment.org_id).and(attachments::id.eq(id))),
-    )
-    .execute(t.conn()?)
-    .await?;
+    let this =
+        attachments::table.filter(attachments::org_id.eq(attachment.org_id).and(attachments::id.eq(id)));
+    if diesel::delete(this).execute(t.conn()?).await? == 0 {
+        return Err(Error::NotFound);
+    }
     crm_jobs::enqueue(t, DELETE_FILES, &DeletedFiles { ids: vec![id] }).await?;
     log(t, target.resource.kind, attachment.record_id, "file_deleted", json!([attachment.file_name, null]))
         .await

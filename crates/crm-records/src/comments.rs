@@ -62,16 +62,12 @@ pub struct Comment {
 #[diesel(table_name = comments)]
 pub struct CommentFields {
     /// The text, up to 10,000 characters.
-    #[serde(deserialize_with = "not_blank")]
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 10000))]
     pub comment: String,
     /// Whether only members see it.
     #[serde(default)]
     pub is_internal: bool,
-}
-
-fn not_blank<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(String::deserialize(deserializer)?.trim().to_owned())
 }
 
 const READ_ONLY: &[&str] = &["record_id", "mentions"];
@@ -138,7 +134,7 @@ pub async fn create(
         .execute(t.conn()?)
         .await?;
     let mentions = mention(t, base.id, &fields.comment).await?;
-    log(t, target, record, "commented", base.id).await?;
+    log(t, target, record, "commented", json!([null, fields.comment])).await?;
     Ok(Comment { base, record_id: record, fields, mentions })
 }
 
@@ -165,7 +161,8 @@ pub async fn update(t: &mut TenantTx, target: &Target, id: Uuid, edit: Edit) -> 
     .execute(t.conn()?)
     .await?;
     let mentions = mention(t, id, &fields.comment).await?;
-    log(t, target, old.record_id, "comment_edited", id).await?;
+    let said = json!([old.fields.comment, fields.comment]);
+    log(t, target, old.record_id, "comment_edited", said).await?;
     Ok(Comment { base, record_id: old.record_id, fields, mentions })
 }
 
@@ -179,7 +176,7 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid, precondition: &
     diesel::delete(comments::table.filter(comments::org_id.eq(old.base.org_id).and(comments::id.eq(id))))
         .execute(t.conn()?)
         .await?;
-    log(t, target, old.record_id, "comment_deleted", id).await
+    log(t, target, old.record_id, "comment_deleted", json!([old.fields.comment, null])).await
 }
 
 async fn editable(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<Comment> {
@@ -204,8 +201,15 @@ async fn editable(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<Comment
     }
 }
 
-async fn log(t: &mut TenantTx, target: &Target, record: Uuid, action: &str, comment: Uuid) -> Result<()> {
-    let fields = json!({"comment": [null, comment]}).as_object().cloned().unwrap_or_default();
+/// Logs what was said before and after.
+async fn log(
+    t: &mut TenantTx,
+    target: &Target,
+    record: Uuid,
+    action: &str,
+    said: serde_json::Value,
+) -> Result<()> {
+    let fields = [("comment".to_owned(), said)].into_iter().collect();
     logged(t, target.resource.kind, record, None, action, fields, None).await
 }
 

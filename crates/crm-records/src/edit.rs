@@ -47,16 +47,18 @@ impl<F: DeserializeOwned + Validate> RecordInput<F> {
 /// What a writer demands of the stored record before it is changed.
 #[derive(Debug, Clone, Default)]
 pub struct Precondition {
-    /// The version of `If-Match`.
-    pub if_match: Option<i64>,
+    /// The versions of `If-Match`, one of which must be the stored one.
+    pub if_match: Option<Vec<i64>>,
 }
 
 impl Precondition {
     /// # Errors
     /// `Stale` when the record is at another version.
     pub fn check(&self, base: &Base) -> Result<()> {
-        match self.if_match {
-            Some(version) if version != base.version => Err(Error::Stale { current: base.version }),
+        match &self.if_match {
+            Some(versions) if !versions.contains(&base.version) => {
+                Err(Error::Stale { current: base.version })
+            }
             _ => Ok(()),
         }
     }

@@ -54,6 +54,7 @@ pub const TAGS: Resource = Resource {
 #[diesel(table_name = tags)]
 pub struct TagFields {
     /// Unique in the organization, ignoring case, spaces and punctuation.
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 50), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// Its colour.
@@ -111,10 +112,7 @@ fn slug(name: &str) -> Result<String> {
 }
 
 fn taken(error: diesel::result::Error) -> Error {
-    match Error::violated_unique(&error) {
-        Some("tags_org_id_slug_key") => Error::taken("name", "there is a tag of this name already"),
-        _ => error.into(),
-    }
+    Error::unique(error, "tags_org_id_slug_key", "name", "there is a tag of this name already")
 }
 
 /// Lists the tags.

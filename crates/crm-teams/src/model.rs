@@ -21,6 +21,7 @@ pub const TEAMS: Resource = Resource {
 #[serde(deny_unknown_fields)]
 pub struct TeamFields {
     /// Unique in the organization, ignoring case.
+    #[serde(deserialize_with = "crm_core::body::trimmed")]
     #[validate(length(min = 1, max = 100), custom(function = "crm_core::rules::one_line"))]
     pub name: String,
     /// What it is for.

@@ -1,11 +1,11 @@
 use crm_access::Require;
-use crm_core::{Error, MemberId, Result, TenantTx};
+use crm_core::{Code, Error, MemberId, Result, TenantTx};
 use crm_records::list::{Page, Params, Shaped, SortValues};
 use crm_records::{
     Base, Edit, LinkIds, LinkTable, Precondition, base_changes, base_columns, base_values, created, deleted,
     diff, updated,
 };
-use crm_schema::teams;
+use crm_schema::{record_teams, teams};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -115,19 +115,23 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Team> {
     Ok(new)
 }
 
-/// Deletes a team; records assigned to it lose the assignment.
+/// Deletes a team to which no record is assigned: nobody is to lose sight of a record unawares.
 ///
 /// # Errors
-/// `Forbidden` without `teams.delete_team`; `NotFound`; `Stale`.
+/// `Forbidden` without `teams.delete_team`; `NotFound`; `Stale`; `InUse`.
 pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
     t.require("teams.delete_team")?;
     let old = locked(t, id).await?;
     precondition.check(&old.base)?;
+    let assigned =
+        record_teams::table.filter(record_teams::org_id.eq(t.org()).and(record_teams::team_id.eq(id)));
+    if diesel::select(diesel::dsl::exists(assigned)).get_result::<bool>(t.conn()?).await? {
+        return Err(Error::Refused(Code::InUse, "records are assigned to this team".into()));
+    }
     deleted(t, TEAMS.kind, id).await
 }
 
 fn settled(mut fields: TeamFields) -> TeamFields {
-    fields.name = fields.name.trim().to_owned();
     fields.users.sort();
     fields.users.dedup();
     fields
@@ -149,10 +153,5 @@ async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Team> {
 }
 
 fn taken(error: diesel::result::Error) -> Error {
-    match Error::violated_unique(&error) {
-        Some("teams_org_id_name_normalized_key") => {
-            Error::taken("name", "there is a team of this name already")
-        }
-        _ => error.into(),
-    }
+    Error::unique(error, "teams_org_id_name_normalized_key", "name", "there is a team of this name already")
 }

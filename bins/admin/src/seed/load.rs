@@ -133,8 +133,8 @@ pub(super) fn leads(
     })
 }
 
-/// Lets the planner know what was loaded.
-pub(super) fn finish(pool: &SyncPool) -> Result<()> {
+/// Takes what was loaded into the search index, and lets the planner know of it.
+pub(super) fn tidy(pool: &SyncPool) -> Result<()> {
     Ok(pool.get()?.batch_execute(&format!("VACUUM (ANALYZE) {FILLED}"))?)
 }
 

@@ -10,11 +10,11 @@ use crm_records::comments::{self, Comment};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
 use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
 use super::TARGETS;
-use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
+use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, TIME_LIMIT, View, created};
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
@@ -216,7 +216,8 @@ pub(super) async fn add_file(
     let file = Uuid::now_v7();
     let stored = upload(storage, org.0, file, form).await?;
     let added = ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone()).await).await;
-    if added.is_err()
+    // Where the database went away the row may be there after all, and must not lose its bytes.
+    if added.as_ref().is_err_and(|Problem(error)| error.code() != Code::Unavailable)
         && let Err(error) = storage.delete(&crm_storage::Key::new(org.0, file)).await
     {
         tracing::warn!(%error, "a refused upload stays in the storage");
@@ -248,7 +249,14 @@ async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> 
         ));
     }
     let name = part.content_disposition().and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
-    storage.put(org, id, &name, MAX_ATTACHMENT_BYTES, part).await.map_err(|e| match e {
+    // Slow is well, as long as something comes.
+    let bytes =
+        stream::unfold(part, async |mut part| match tokio::time::timeout(TIME_LIMIT, part.next()).await {
+            Ok(Some(chunk)) => Some((chunk.map_err(|e| e.to_string()), part)),
+            Ok(None) => None,
+            Err(_) => Some((Err("nothing came for half a minute".to_owned()), part)),
+        });
+    storage.put(org, id, &name, MAX_ATTACHMENT_BYTES, bytes).await.map_err(|e| match e {
         crm_storage::Error::TooLarge { limit_bytes } => Error::Refused(
             Code::PayloadTooLarge,
             format!("a file may have {limit_bytes} bytes at most").into(),

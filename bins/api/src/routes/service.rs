@@ -53,7 +53,7 @@ struct Readiness {
     role: bool,
 }
 
-async fn health() -> web::Json<Health> {
+async fn health(_: Anonymous) -> web::Json<Health> {
     web::Json(Health { status: "ok".into() })
 }
 
@@ -81,7 +81,7 @@ async fn metrics(call: Anonymous) -> HttpResponse {
     HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4")).body(telemetry::render())
 }
 
-async fn schema(query: Query) -> Result<HttpResponse, Problem> {
+async fn schema(_: Anonymous, query: Query) -> Result<HttpResponse, Problem> {
     let document = openapi::document();
     match query.0.get("format") {
         None | Some("json") => Ok(HttpResponse::Ok().json(document)),

@@ -41,7 +41,7 @@ pub(super) fn routes(r: &mut Routes) {
                 "/api/teams/{id}/",
                 "delete_team",
                 Permission("teams.delete_team"),
-                "Delete a team: records assigned to it lose the assignment",
+                "Delete a team to which no record is assigned",
             ),
             delete,
         );

@@ -156,7 +156,7 @@ async fn find(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
             Ok((member.base.clone(), view.shape(t, &MEMBERS, member).await?))
         })
         .await?;
-    Ok(view.ok(&base, &member))
+    Ok(view.composed(&base, &member))
 }
 
 async fn update(ctx: Ctx, id: Pk, change: Change, view: View) -> Result<HttpResponse, Problem> {
@@ -180,12 +180,12 @@ async fn change_status(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<Member>
 
 async fn my_profile(ctx: Ctx, view: View) -> Result<HttpResponse, Problem> {
     let profile = ctx.tenant(async |t| profile::find(t).await).await?;
-    Ok(view.ok(&profile.member.base, &profile))
+    Ok(view.composed(&profile.member.base, &profile))
 }
 
 async fn change_profile(ctx: Ctx, change: Change, view: View) -> Result<HttpResponse, Problem> {
     let profile = ctx.tenant(async |t| profile::update(t, change.0).await).await?;
-    Ok(view.ok(&profile.member.base, &profile))
+    Ok(view.composed(&profile.member.base, &profile))
 }
 
 async fn leave(ctx: Ctx) -> Result<HttpResponse, Problem> {

@@ -58,7 +58,8 @@ impl Reply {
     /// `code` of the problem document and the fields at fault, once the status is the expected one.
     #[track_caller]
     pub(crate) fn problem(self, status: u16) -> (String, Vec<String>) {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let text = String::from_utf8_lossy(&self.bytes).into_owned();
+        assert_eq!(self.header("content-type"), "application/problem+json", "{text:.300}");
         let body = self.expect(status);
         assert_eq!(body["status"], status);
         let fields = body["errors"].as_array().into_iter().flatten();

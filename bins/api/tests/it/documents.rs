@@ -70,11 +70,9 @@ async fn every_operation_is_described_whole() {
             assert!(ids.insert(id.to_owned()), "{id} twice");
             assert!(op["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{id}");
             assert!(op["summary"].as_str().is_some_and(|text| text.len() > 5), "{id}");
-            assert_eq!(
-                op.get("requestBody").is_some(),
-                matches!(word.as_str(), "put" | "patch") || op.get("requestBody").is_some(),
-                "{id}"
-            );
+            if matches!(word.as_str(), "put" | "patch") {
+                assert!(op.get("requestBody").is_some(), "{id} takes no body");
+            }
             let responses = op["responses"].as_object().unwrap();
             let success: Vec<_> = responses.keys().filter(|status| status.starts_with('2')).collect();
             assert_eq!(success.len(), 1, "{id}");

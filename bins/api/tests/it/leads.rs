@@ -93,6 +93,8 @@ async fn bad_values_are_refused_by_field_and_nothing_is_written() {
         (json!({"phone": "call me maybe"}), 422, "validation_failed", "phone"),
         (json!({"linkedin_url": "javascript:alert(1)"}), 422, "validation_failed", "linkedin_url"),
         (json!({"status": "lost"}), 422, "validation_failed", "status"),
+        (json!({"status": {"assigned": null}}), 400, "malformed_request", "status"),
+        (json!({"opportunity_amount": "99999999999999999"}), 422, "validation_failed", "opportunity_amount"),
         (json!({"probability": 101}), 422, "validation_failed", "probability"),
         (json!({"probability": -1}), 422, "validation_failed", "probability"),
         (json!({"probability": "50"}), 400, "malformed_request", "probability"),
@@ -102,6 +104,8 @@ async fn bad_values_are_refused_by_field_and_nothing_is_written() {
         (json!({"opportunity_amount": [1]}), 400, "malformed_request", "opportunity_amount"),
         (json!({"currency": "XXY"}), 422, "validation_failed", "currency"),
         (json!({"country": "Germany"}), 422, "validation_failed", "country"),
+        (json!({"close_date": "-0044-03-15"}), 422, "validation_failed", "close_date"),
+        (json!({"next_follow_up": "+12345-01-01"}), 422, "validation_failed", "next_follow_up"),
         (json!({"close_date": "2026-02-30"}), 422, "validation_failed", "close_date"),
         (json!({"is_active": null}), 400, "malformed_request", "is_active"),
         (json!({"titel": "x"}), 400, "malformed_request", "titel"),
@@ -155,6 +159,7 @@ async fn the_amount_takes_the_currency_of_the_organization() {
     assert_eq!((&lead["currency"], &lead["opportunity_amount"]), (&json!("USD"), &json!("10.00")));
     let yen = ann.patch(&path(&lead), &json!({"currency": "JPY"})).await.expect(200);
     assert_eq!(yen["opportunity_amount"], "10");
+    assert_eq!(ann.patch(&path(&yen), &json!({"currency": null})).await.problem(422).1, ["currency"]);
     let half = ann.lead(json!({"opportunity_amount": "10.50"})).await;
     let (_, fields) = ann.patch(&path(&half), &json!({"currency": "JPY"})).await.problem(422);
     assert_eq!(fields, ["opportunity_amount"]);
@@ -174,6 +179,15 @@ async fn a_stale_version_is_refused_and_a_known_one_not_sent_again() {
         ann.with(Method::DELETE, &at, ("if-match", "\"1\""), None).await.problem(412).0,
         "stale_version"
     );
+    for tag in ["W/\"2\"", "2", "\"x\"", ""] {
+        assert_eq!(
+            ann.with(Method::DELETE, &at, ("if-match", tag), None).await.problem(412).0,
+            "stale_version",
+            "{tag}"
+        );
+    }
+    let one_of = ("if-match", "\"7\", \"2\"");
+    assert_eq!(ann.with(Method::PATCH, &at, one_of, Some(&json!({"title": "Two"}))).await.status, 200);
     assert_eq!(ann.with(Method::GET, &at, ("if-none-match", "\"2\""), None).await.status, 304);
     assert_eq!(ann.with(Method::GET, &at, ("if-none-match", "\"1\""), None).await.status, 200);
 }
@@ -246,6 +260,11 @@ async fn comments_belong_to_their_author() {
     assert_eq!(bob.delete(&one(&theirs)).await.problem(403).0, "forbidden");
     ann.patch(&one(&said), &json!({"comment": "moderated"})).await.expect(200);
 
+    let history = ann.get(&format!("{}history/?action=comment_edited", path(&lead))).await.expect(200);
+    assert_eq!(
+        history["results"][1]["fields"]["comment"][1], "never mind",
+        "the history keeps what was said"
+    );
     for (body, status) in [
         (json!({"comment": "  "}), 422),
         (json!({"comment": "x".repeat(10_001)}), 422),
@@ -259,4 +278,18 @@ async fn comments_belong_to_their_author() {
     assert_eq!(bob.delete(&one(&said)).await.status, 204);
     ann.delete(&path(&lead)).await;
     assert_eq!(ann.patch(&one(&theirs), &json!({"comment": "x"})).await.problem(404).0, "not_found");
+}
+
+#[actix_web::test]
+async fn a_comment_on_a_lead_that_goes_away_is_refused_and_never_an_error_of_ours() {
+    let ann = TestApp::new().await.founder().await;
+    for _ in 0..15 {
+        let lead = ann.lead(json!({"title": "Contended"})).await;
+        let id = lead["id"].as_str().unwrap();
+        let (at, comment) = (format!("/api/leads/comment/{id}/"), json!({"comment": "still there?"}));
+        let here = path(&lead);
+        let (said, gone) = futures_util::join!(ann.post(&at, &comment), ann.delete(&here));
+        assert!(matches!(said.status, 201 | 404 | 409), "{}", said.json());
+        assert!(matches!(gone.status, 204 | 409), "{}", gone.json());
+    }
 }

@@ -1,3 +1,5 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::app::{Person, TestApp};
@@ -69,6 +71,14 @@ async fn every_ordering_pages_through_all_rows_also_where_values_are_missing() {
     }
 }
 
+/// The digest of a query of one parameter, as it stands in its cursors.
+fn digest_of(query: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let (key, value) = query.split_once('=').unwrap();
+    let hash = Sha256::digest(format!("{key}\0{value}\0"));
+    URL_SAFE_NO_PAD.encode(&hash[..9])
+}
+
 #[actix_web::test]
 async fn a_cursor_belongs_to_its_query() {
     let ann = with_leads(3).await;
@@ -76,7 +86,20 @@ async fn a_cursor_belongs_to_its_query() {
     let next = page["next"].as_str().unwrap();
     let cursor = next.split("cursor=").nth(1).unwrap();
     ann.get(&format!("/api/leads/?limit=2&rating=HOT&cursor={cursor}")).await.expect(200);
+    let forged = |ordering: &str, keys: Value| {
+        let page = json!({"q": digest_of(ordering), "k": keys});
+        format!("{ordering}&cursor={}", URL_SAFE_NO_PAD.encode(page.to_string()))
+    };
     for query in [
+        forged("ordering=title", json!(["\u{0}", "0190b5a0-0000-7000-8000-000000000000"])),
+        forged(
+            "ordering=created_at",
+            json!(["-262143-01-01 00:00:00+00", "0190b5a0-0000-7000-8000-000000000000"]),
+        ),
+        forged("ordering=close_date", json!(["-9999-01-01", "0190b5a0-0000-7000-8000-000000000000"])),
+        forged("search=lead", json!([])),
+        forged("search=lead", json!(["x"])),
+        forged("search=lead", json!([null])),
         format!("cursor={cursor}"),
         format!("rating=WARM&cursor={cursor}"),
         "cursor=nonsense".into(),
@@ -154,10 +177,13 @@ async fn what_is_not_understood_is_refused_with_the_nearest_word() {
         ("offset=10001", "offset", "10000"),
         ("count=yes", "count", "true"),
         ("close_date=2026-02-30", "close_date", "date"),
+        ("close_date__gte=-9999-01-01", "close_date__gte", "date"),
+        ("created_at__gte=-4713-01-01", "created_at__gte", "date"),
         ("created_at__gte=yesterday", "created_at__gte", "date"),
         ("opportunity_amount__gt=Infinity", "opportunity_amount__gt", "amount"),
         ("assigned_to=me", "assigned_to", "id"),
         ("is_active=perhaps", "is_active", "true"),
+        ("search=a+b+c+d+e+f+g+h+i+j+k", "search", "10 words"),
         ("tags__in=", "tags__in", "at least one"),
     ] {
         let reply = ann.get(&format!("/api/leads/?{query}")).await;
@@ -166,6 +192,10 @@ async fn what_is_not_understood_is_refused_with_the_nearest_word() {
         assert_eq!((code.as_str(), fields), ("invalid_parameter", vec![field.to_owned()]), "{query}");
         assert!(message.contains(hint), "{query}: {message}");
     }
+    let many = "tags__isnull=1&".repeat(60);
+    assert_eq!(ann.get(&format!("/api/leads/?{many}")).await.problem(400).0, "invalid_parameter");
+    let long = "x".repeat(60_000);
+    assert_eq!(ann.get(&format!("/api/leads/?{long}=1")).await.problem(400).0, "invalid_parameter");
     for query in ["fields=titel", "fields=id,nope", "fields=results"] {
         assert_eq!(ann.get(&format!("/api/leads/?{query}")).await.problem(400).1, ["fields"], "{query}");
     }

@@ -1,3 +1,4 @@
+use actix_web::http::Method;
 use crm_api::operation::Permit;
 use serde_json::{Value, json};
 
@@ -91,9 +92,9 @@ async fn a_user_sees_what_is_theirs_or_their_teams() {
         };
         assert_eq!(bob.delete(&at).await.status, deletes, "only its creator deletes: {lead}");
     }
-    ann.patch(&format!("/api/teams/{}/", team["id"].as_str().unwrap()), &json!({"users": []}))
-        .await
-        .expect(200);
+    let team_at = format!("/api/teams/{}/", team["id"].as_str().unwrap());
+    assert_eq!(ann.delete(&team_at).await.problem(409).0, "in_use");
+    ann.patch(&team_at, &json!({"users": []})).await.expect(200);
     assert_eq!(visible(bob.get("/api/leads/").await.expect(200)), ["assigned"], "off the team, out of sight");
 }
 
@@ -137,9 +138,31 @@ async fn a_role_of_ones_own_grants_what_it_lists() {
         (json!({"leds": {"actions": ["view"], "scope": "all"}}), "grants.leds"),
         (json!({"leads": {"actions": ["fly"], "scope": "all"}}), "grants.leads.actions.0"),
         (json!({"leads": {"actions": [], "scope": "all"}}), "grants.leads.actions"),
+        (json!({"teams": {"actions": ["change"], "scope": "own"}}), "grants.teams.scope"),
     ] {
         let (_, fields) =
             ann.post("/api/roles/", &json!({"name": "Wrong", "grants": grants})).await.problem(422);
         assert_eq!(fields, [field]);
     }
+}
+
+#[actix_web::test]
+async fn a_profile_shows_what_its_role_allows_now() {
+    let ann = TestApp::new().await.founder().await;
+    let grants = json!({"leads": {"actions": ["view", "add"], "scope": "all"}, "tags": {"actions": ["view"], "scope": "all"}});
+    let role = ann.post("/api/roles/", &json!({"name": "Helper", "grants": grants})).await.expect(201);
+    let bob = ann.colleague("Helper").await;
+    let before = bob.get("/api/profile/").await;
+    let tag = before.header("etag").to_owned();
+    assert_eq!(before.expect(200)["permissions"]["leads"]["actions"], json!(["view", "add"]));
+    let at = format!("/api/roles/{}/", role["id"].as_str().unwrap());
+    let narrowed =
+        ann.patch(&at, &json!({"grants": {"leads": {"actions": ["view"]}, "tags": null}})).await.expect(200);
+    assert_eq!(
+        narrowed["grants"],
+        json!({"leads": {"actions": ["view"], "scope": "all"}}),
+        "null takes a module away"
+    );
+    let after = bob.with(Method::GET, "/api/profile/", ("if-none-match", &tag), None).await.expect(200);
+    assert_eq!(after["permissions"], narrowed["grants"]);
 }

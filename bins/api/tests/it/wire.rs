@@ -70,6 +70,8 @@ async fn a_nul_character_is_refused_wherever_it_stands() {
     ann.post(&format!("/api/leads/comment/{id}/"), &json!({"comment": "a\u{0}b"})).await.problem(422);
     ann.post("/api/tags/", &json!({"name": "x", "description": "a\u{0}b"})).await.problem(422);
     ann.post("/api/teams/", &json!({"name": "x", "description": "a\u{0}b"})).await.problem(422);
+    ann.post("/api/teams/", &json!({"name": "   "})).await.problem(422);
+    ann.post("/api/tags/", &json!({"name": "   "})).await.problem(422);
     for query in ["search=a%00b", "title=a%00b", "title__icontains=%00", "email=%00"] {
         ann.get(&format!("/api/leads/?{query}")).await.problem(400);
     }

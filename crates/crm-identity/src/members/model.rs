@@ -78,7 +78,7 @@ pub struct MemberFields {
     #[serde(default)]
     pub has_marketing_access: bool,
     /// The day they joined.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crm_core::body::date")]
     pub date_of_joining: Option<NaiveDate>,
 }
 

@@ -4,7 +4,7 @@ use crm_access::{BuiltinRole, Require};
 use crm_core::{Code, Error, MemberId, Result, TenantTx};
 use crm_mail::{Message, Template};
 use crm_records::{Precondition, base_changes};
-use crm_schema::{memberships, roles, user_orgs};
+use crm_schema::{memberships, roles, team_members, user_orgs, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
@@ -65,7 +65,8 @@ pub async fn change_status(
     Ok(new)
 }
 
-/// Ends somebody's membership, or withdraws an invitation. What they wrote stays theirs, and so does their account.
+/// Ends somebody's membership, or withdraws an invitation. What they wrote stays theirs, and so do their account and, as history, the
+/// records assigned to them. They are on no team any more, so that an invitation back does not show them a team's records again.
 ///
 /// # Errors
 /// `Forbidden` without `users.delete_user` and for somebody with more rights than oneself; `NotFound`; `Stale`; `LastAdmin`; `Conflict`
@@ -83,7 +84,7 @@ pub async fn remove(t: &mut TenantTx, client: &Client, id: Uuid, precondition: &
     enqueue_mail(t, &Message::new(old.user_details.email, Template::MembershipRemoved, data)).await
 }
 
-/// Ends one's own membership.
+/// Ends one's own membership, with the same effect as [`remove`].
 ///
 /// # Errors
 /// `NotFound` for whoever is no member; `LastAdmin`.
@@ -105,6 +106,8 @@ async fn end(t: &mut TenantTx, client: &Client, old: &Member) -> Result<()> {
         ))
         .execute(t.conn()?)
         .await?;
+    let on_teams = team_members::org_id.eq(t.org()).and(team_members::membership_id.eq(old.base.id));
+    diesel::delete(team_members::table.filter(on_teams)).execute(t.conn()?).await?;
     if let Some(user) = old.user_details.id {
         diesel::delete(user_orgs::table.find((user, t.org()))).execute(t.conn()?).await?;
     }
@@ -121,8 +124,8 @@ async fn judge(t: &mut TenantTx, old: &Member) -> Result<()> {
     crate::roles::by_id(t, old.role_id.0).await?.within_reach_of(t.caller())
 }
 
-/// Refuses to go on without this member if no other active one administers the organization. The organization is locked, so the answer
-/// still holds at the commit.
+/// Refuses to go on without this member if no other active one, with an account that can sign in, administers the organization. The
+/// organization is locked, so the answer still holds at the commit.
 ///
 /// # Errors
 /// `LastAdmin`.
@@ -131,6 +134,8 @@ pub(super) async fn leaves_an_admin(t: &mut TenantTx, old: &Member) -> Result<()
     let role = roles::org_id.eq(memberships::org_id).and(roles::id.eq(memberships::role_id));
     let admins: Vec<Uuid> = memberships::table
         .inner_join(roles::table.on(role))
+        .inner_join(users::table.on(memberships::user_id.eq(users::id.nullable())))
+        .filter(users::is_active.eq(true))
         .filter(memberships::org_id.eq(t.org()).and(memberships::state.eq(MemberState::Active)))
         .filter(admin)
         .limit(2)

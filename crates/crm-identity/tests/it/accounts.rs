@@ -9,10 +9,8 @@ use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
 use crate::support::{
-    PASSWORD, Person, World, address, body, client, faults, new_org, refusal, registration,
+    NEW_PASSWORD, PASSWORD, Person, World, address, body, client, faults, new_org, refusal, registration,
 };
-
-const NEW_PASSWORD: &str = "another horse battery";
 
 fn change(old: &str) -> ChangePassword {
     body(json!({"old_password": old, "new_password": NEW_PASSWORD, "confirm_password": NEW_PASSWORD}))
@@ -162,10 +160,40 @@ async fn a_platform_domain_counts_once_the_address_is_verified() {
     let person = world.person_at("OPS.example").await;
     assert_eq!(world.identity.me(&person.claims).await.unwrap().platform_admin, None, "not before");
     let token = world.mailed_token(&person.email).await;
-    world.identity.verify_email(&client(), VerifyEmail { token }).await.unwrap();
-    let me = world.identity.me(&person.claims).await.unwrap();
+    let user = world.identity.verify_email(&client(), VerifyEmail { token }).await.unwrap();
+    assert!(user.email_verified_at.is_some());
+    let events = world.events(&person).await;
+    for expected in ["platform_admin_granted", "sessions_ended"] {
+        assert!(events.contains(&(expected.into(), true)), "{events:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_the_mail_of_a_platform_address_chooses_its_password() {
+    let world = World::shared().await;
+    let stranger = world.person_at("ops.example").await;
+    world.identity.resend_verification(&stranger.claims).await.unwrap();
+    let [first, second] = &world.mails(&stranger.email).await[..] else { panic!("two mails") };
+    let token = |mail: &Value| {
+        let (_, token) = mail["data"]["link"].as_str().unwrap().split_once("?token=").unwrap();
+        VerifyEmail { token: token.to_owned() }
+    };
+    world.identity.verify_email(&client(), token(first)).await.unwrap();
+    assert_eq!(refusal(world.identity.me(&stranger.claims).await), Code::Unauthenticated);
+    assert_eq!(refusal(world.identity.refresh(&client(), refresh(&stranger)).await), Code::Unauthenticated);
+    let (known, unknown) =
+        (world.login(&stranger.email, PASSWORD).await, world.login(&address("ops.example"), PASSWORD).await);
+    let (known, unknown) = (known.unwrap_err(), unknown.unwrap_err());
+    assert_eq!((known.code(), known.to_string()), (Code::InvalidCredentials, unknown.to_string()));
+
+    assert_eq!(world.work_off(&stranger.email).await, 1);
+    let link = world.mailed_token(&stranger.email).await;
+    world.identity.reset_password(&client(), reset(&link)).await.unwrap();
+    let owner =
+        world.somebody(stranger.email.clone(), &world.login(&stranger.email, NEW_PASSWORD).await.unwrap());
+    world.identity.verify_email(&client(), token(second)).await.unwrap();
+    let me = world.identity.me(&owner.claims).await.expect("another link takes nothing away");
     assert!(me.platform_admin.unwrap().is_superuser);
-    assert_eq!(world.last_event(&person).await, ("platform_admin_granted".into(), true));
 }
 
 #[tokio::test]
@@ -323,12 +351,7 @@ async fn a_stranger_can_have_three_reset_mails_an_hour_sent() {
 async fn a_shut_out_account_gets_no_reset_mail() {
     let world = World::shared().await;
     let person = world.person().await;
-    let shut_out = diesel::update(users::table.find(person.claims.user)).set(users::is_active.eq(false));
-    world
-        .db
-        .platform(async |p| shut_out.execute(p.conn()?).await.map_err(crm_core::Error::from))
-        .await
-        .unwrap();
+    world.shut_out(&person).await;
     world.identity.forgot_password(&client(), forgot(&person.email)).await.unwrap();
     world.work_off(&person.email).await;
     assert_eq!(world.mailed(&person.email).await, ["verify_email"]);

@@ -1,6 +1,6 @@
 use crm_access::Require;
 use crm_core::{Code, OrgId, Principal, Scope, TeamId};
-use crm_identity::{MemberClaims, NewPlatformAdmin, RefreshToken, grant_platform_admin, members, platform};
+use crm_identity::{MemberClaims, RefreshToken, members, platform};
 use crm_schema::{platform_admins, records, team_members, teams, user_orgs, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -161,9 +161,7 @@ async fn whoever_is_shut_out_is_so_from_the_next_request_on() {
 async fn a_suspended_organization_lets_nobody_in() {
     let world = World::shared().await;
     let ann = world.founder().await;
-    let root = world.person().await;
-    let new = NewPlatformAdmin { email: &root.email, password_hash: None, is_superuser: true, by: "test" };
-    world.db.platform(async |p| grant_platform_admin(p, new).await).await.unwrap();
+    let root = world.root().await;
     let root = world.identity.signed_in(&root.claims).await.unwrap();
     let org = ann.claims.org.unwrap();
     world.db.platform(async |p| platform::suspend_org(p, &client(), &root, org).await).await.unwrap();

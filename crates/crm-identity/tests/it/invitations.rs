@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use crm_core::{Code, OrgId, Result};
 use crm_identity::members::{self, Member, MemberState};
-use crm_identity::{AcceptInvitation, Invite, NewPlatformAdmin, SignedIn, grant_platform_admin};
+use crm_identity::{AcceptInvitation, Invite, SignedIn};
 use crm_records::Precondition;
 use serde_json::json;
 use uuid::Uuid;
@@ -171,6 +171,43 @@ async fn an_address_is_invited_once_at_a_time() {
 }
 
 #[tokio::test]
+async fn an_organization_sends_fifty_invitations_an_hour() {
+    let world = World::fresh().await;
+    let (ann, other) = (world.founder().await, world.founder().await);
+    for _ in 0..50 {
+        send(&world, &ann, invite(&address("example.com"), "USER")).await.unwrap();
+    }
+    let stranger = address("example.com");
+    assert_eq!(refusal(send(&world, &ann, invite(&stranger, "USER")).await), Code::TooManyRequests);
+    assert_eq!(world.mails(&stranger).await.len(), 0);
+    assert!(send(&world, &other, invite(&stranger, "USER")).await.is_ok(), "others are not concerned");
+    world.db.clock().advance(TimeDelta::minutes(61));
+    assert!(send(&world, &ann, invite(&stranger, "USER")).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_address_is_sent_five_invitations_a_day() {
+    let world = World::fresh().await;
+    let mut anns = Vec::new();
+    for _ in 0..3 {
+        anns.push(world.founder().await);
+    }
+    let email = address("example.com");
+    for ann in anns.iter().chain(&anns[..2]) {
+        let invited = send(&world, ann, invite(&email.to_lowercase(), "USER")).await.unwrap();
+        remove(&world, ann, invited.base.id).await;
+    }
+    assert_eq!(refusal(send(&world, &anns[2], invite(&email, "USER")).await), Code::TooManyRequests);
+    world.db.clock().advance(TimeDelta::hours(12));
+    assert_eq!(world.identity.sweep().await.unwrap(), 3, "the organizations' counts and no more");
+    let ann = world.somebody(anns[2].email.clone(), &world.login(&anns[2].email, PASSWORD).await.unwrap());
+    assert_eq!(refusal(send(&world, &ann, invite(&email, "USER")).await), Code::TooManyRequests);
+    world.db.clock().advance(TimeDelta::hours(13));
+    let ann = world.somebody(ann.email.clone(), &world.login(&ann.email, PASSWORD).await.unwrap());
+    assert!(send(&world, &ann, invite(&email, "USER")).await.is_ok());
+}
+
+#[tokio::test]
 async fn of_invitations_at_once_one_is_sent() {
     let world = World::shared().await;
     let ann = world.founder().await;
@@ -234,9 +271,7 @@ async fn somebody_who_left_comes_back_as_the_same_member() {
 async fn a_platform_administrator_joins_nothing() {
     let world = World::shared().await;
     let ann = world.founder().await;
-    let root = world.person().await;
-    let new = NewPlatformAdmin { email: &root.email, password_hash: None, is_superuser: true, by: "test" };
-    world.db.platform(async |p| grant_platform_admin(p, new).await).await.unwrap();
+    let root = world.root().await;
     let (_, token) = world.invited(&ann, &root.email, "ADMIN").await;
     assert_eq!(refusal(accept(world, Some(&root), &token).await), Code::Forbidden);
     assert_eq!(world.org(&ann).await.member_count, 1);

@@ -1,8 +1,8 @@
-use crm_core::{Code, Result};
+use crm_core::{Code, MemberId, Result};
 use crm_identity::members::{self, Member, MemberState};
 use crm_records::list::{Page, Params, Shaped};
-use crm_records::{Edit, Precondition};
-use crm_schema::changes;
+use crm_records::{Base, Edit, Precondition, base_values};
+use crm_schema::{changes, team_members, teams};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -168,8 +168,10 @@ async fn the_account_is_not_the_administrators_to_change() {
         let refused = update(world, &ann, bob_id, patch(json!({field: value}))).await;
         assert_eq!(faults(refused), (code, vec![field.to_owned()]));
     }
-    let stale =
-        Edit { precondition: Precondition { if_match: Some(1) }, ..patch(json!({"phone": "12345678"})) };
+    let stale = Edit {
+        precondition: Precondition { if_match: Some(vec![1]) },
+        ..patch(json!({"phone": "12345678"}))
+    };
     assert_eq!(refusal(update(world, &ann, bob_id, stale).await), Code::StaleVersion);
     assert_eq!(world.membership(&bob).await.base.version, 2);
 }
@@ -204,6 +206,66 @@ async fn the_last_administrator_stays() {
         refusal(world.tenant(&ann, async |t| members::leave(t, &client()).await).await),
         Code::LastAdmin
     );
+}
+
+#[tokio::test]
+async fn an_administrator_whose_account_is_shut_out_is_none() {
+    let world = World::shared().await;
+    let ann = world.founder().await;
+    let ann_id = id(world, &ann).await;
+    let bob = world.joined(&ann, "ADMIN").await;
+    let bob_id = id(world, &bob).await;
+    world.shut_out(&bob).await;
+    let left = world.tenant(&ann, async |t| members::leave(t, &client()).await).await;
+    assert_eq!(refusal(left), Code::LastAdmin);
+    assert_eq!(refusal(status(world, &ann, ann_id, "inactive").await), Code::LastAdmin);
+    assert!(remove(world, &ann, bob_id).await.is_ok(), "the one who is shut out can go");
+}
+
+#[tokio::test]
+async fn a_former_member_is_on_no_team_when_invited_again() {
+    let world = World::shared().await;
+    let ann = world.founder().await;
+    let (bob, cid) = (world.joined(&ann, "USER").await, world.joined(&ann, "USER").await);
+    let (bob_id, cid_id) = (id(world, &bob).await, id(world, &cid).await);
+    let team = Uuid::now_v7();
+    world
+        .tenant(&ann, async |t| {
+            let base = Base { id: team, ..Base::new(t) };
+            crm_records::created(t, "team", &base, None).await?;
+            let row =
+                (base_values!(teams, base), teams::name.eq("North"), teams::name_normalized.eq("north"));
+            diesel::insert_into(teams::table).values(row).execute(t.conn()?).await?;
+            let on: Vec<_> = [t.actor().unwrap().0, bob_id, cid_id]
+                .map(|member| {
+                    (
+                        team_members::org_id.eq(t.org()),
+                        team_members::team_id.eq(team),
+                        team_members::membership_id.eq(member),
+                    )
+                })
+                .into();
+            diesel::insert_into(team_members::table).values(on).execute(t.conn()?).await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    remove(world, &ann, bob_id).await.unwrap();
+    world.tenant(&cid, async |t| members::leave(t, &client()).await).await.unwrap();
+    let (_, token) = world.invited(&ann, &bob.email, "USER").await;
+    let accept = body(json!({"token": token})).unwrap();
+    let back = world.identity.accept_invitation(&client(), Some(&bob.claims), accept).await.unwrap();
+    let bob = world.somebody(bob.email.clone(), &back);
+    world
+        .tenant(&bob, async |t| {
+            assert_eq!((t.actor(), t.caller().teams.as_slice()), (Some(MemberId(bob_id)), [].as_slice()));
+            let on = team_members::org_id.eq(t.org()).and(team_members::team_id.eq(team));
+            let left = team_members::table.filter(on).count().get_result::<i64>(t.conn()?).await?;
+            assert_eq!(left, 1, "the others stay");
+            Ok(())
+        })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

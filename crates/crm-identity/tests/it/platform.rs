@@ -6,7 +6,7 @@ use crm_schema::security_events;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use crate::support::{PASSWORD, Person, World, address, client, login, refusal};
+use crate::support::{NEW_PASSWORD, PASSWORD, Person, World, address, client, login, refusal};
 
 async fn grant(
     world: &World,
@@ -20,6 +20,7 @@ async fn grant(
 
 async fn admin(world: &World, is_superuser: bool) -> (Person, SignedInUser) {
     let person = world.person().await;
+    world.verify(&person).await;
     grant(world, &person.email, None, is_superuser).await.unwrap();
     let viewer = world.identity.signed_in(&person.claims).await.unwrap();
     (person, viewer)
@@ -49,6 +50,45 @@ async fn a_command_makes_an_account_and_a_platform_administrator() {
 }
 
 #[tokio::test]
+async fn whoever_registered_an_unproven_address_is_not_promoted_with_it() {
+    let world = World::shared().await;
+    let stranger = world.person().await;
+    assert_eq!(refusal(grant(world, &stranger.email, None, true).await), Code::Conflict);
+    assert_eq!(world.identity.me(&stranger.claims).await.unwrap().platform_admin, None);
+    let hash = hash_password(NEW_PASSWORD.into()).await.unwrap();
+    let user = grant(world, &stranger.email, Some(&hash), true).await.unwrap();
+    assert!(user.email_verified_at.is_some(), "the operator vouches for it");
+    assert_eq!(refusal(world.identity.me(&stranger.claims).await), Code::Unauthenticated);
+    assert_eq!(refusal(world.login(&stranger.email, PASSWORD).await), Code::InvalidCredentials);
+    let signed_in = world.login(&stranger.email, NEW_PASSWORD).await.unwrap();
+    let claims = world.identity.verify_access(&signed_in.tokens.access_token).unwrap();
+    assert_eq!(claims.kind, TokenKind::Platform);
+}
+
+#[tokio::test]
+async fn a_proven_account_keeps_password_and_sessions_unless_a_password_is_given() {
+    let world = World::shared().await;
+    let root = world.root().await;
+    assert!(world.identity.me(&root.claims).await.unwrap().platform_admin.is_some());
+    assert!(world.login(&root.email, PASSWORD).await.is_ok());
+    let hash = hash_password(NEW_PASSWORD.into()).await.unwrap();
+    grant(world, &root.email, Some(&hash), true).await.unwrap();
+    assert_eq!(refusal(world.identity.me(&root.claims).await), Code::Unauthenticated);
+    assert_eq!(refusal(world.login(&root.email, PASSWORD).await), Code::InvalidCredentials);
+    assert!(world.login(&root.email, NEW_PASSWORD).await.is_ok());
+    assert_eq!(world.mailed(&root.email).await, ["verify_email", "password_changed"]);
+}
+
+#[tokio::test]
+async fn a_shut_out_account_is_not_promoted_with_a_new_password() {
+    let world = World::shared().await;
+    let gone = world.person().await;
+    world.shut_out(&gone).await;
+    let hash = hash_password(NEW_PASSWORD.into()).await.unwrap();
+    assert_eq!(refusal(grant(world, &gone.email, Some(&hash), true).await), Code::Conflict);
+}
+
+#[tokio::test]
 async fn a_member_is_not_made_a_platform_administrator() {
     let world = World::shared().await;
     let ann = world.founder().await;
@@ -61,6 +101,7 @@ async fn of_founding_and_promoting_at_once_one_succeeds() {
     let world = World::shared().await;
     for _ in 0..4 {
         let person = world.person().await;
+        world.verify(&person).await;
         let client = client();
         let (founded, promoted) = futures_util::join!(
             world.identity.create_org(&client, &person.claims, crate::support::new_org("Acme")),

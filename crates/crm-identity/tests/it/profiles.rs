@@ -54,7 +54,8 @@ async fn one_changes_ones_own_name_and_phone() {
     assert_eq!(cleared.member.fields.phone, None);
     let same = update(world, &bob, put(serde_json::to_value(&cleared).unwrap())).await.unwrap();
     assert_eq!(same.member.base.version, cleared.member.base.version, "what was read can be written back");
-    let stale = Edit { precondition: Precondition { if_match: Some(1) }, ..patch(json!({"name": "Bobby"})) };
+    let stale =
+        Edit { precondition: Precondition { if_match: Some(vec![1]) }, ..patch(json!({"name": "Bobby"})) };
     assert_eq!(refusal(update(world, &bob, stale).await), Code::StaleVersion);
 }
 

@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use crm_core::{Code, OrgId};
 use crm_identity::{RefreshToken, SwitchOrg};
-use crm_schema::{organizations, sessions, users};
+use crm_schema::{organizations, sessions, throttles, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
@@ -14,15 +14,6 @@ fn token(text: &str) -> RefreshToken {
 
 async fn set_active(world: &World, org: OrgId, is_active: bool) {
     let change = diesel::update(organizations::table.find(org)).set(organizations::is_active.eq(is_active));
-    world
-        .db
-        .platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from))
-        .await
-        .unwrap();
-}
-
-async fn shut_out(world: &World, person: &Person) {
-    let change = diesel::update(users::table.find(person.claims.user)).set(users::is_active.eq(false));
     world
         .db
         .platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from))
@@ -84,7 +75,7 @@ async fn a_suspended_organization_is_left_out() {
 async fn refusals_to_sign_in_are_all_alike() {
     let world = World::shared().await;
     let (person, gone) = (world.person().await, world.person().await);
-    shut_out(world, &gone).await;
+    world.shut_out(&gone).await;
     let nobody = address("example.com");
     let mut answers = Vec::new();
     for (email, password) in [(&nobody, PASSWORD), (&person.email, "wrong"), (&gone.email, PASSWORD)] {
@@ -97,6 +88,33 @@ async fn refusals_to_sign_in_are_all_alike() {
     );
     for person in [&person, &gone] {
         assert_eq!(world.last_event(person).await, ("login_failure".into(), false));
+    }
+}
+
+/// The change is under way when the sign-in reads the account, and commits before the session would begin.
+#[tokio::test]
+async fn a_sign_in_overtaken_by_a_change_of_the_account_is_refused() {
+    type Change = (Option<&'static str>, bool);
+    let overtaken: [Change; 3] = [(Some("another hash"), true), (None, true), (None, false)];
+    for (hash, is_active) in overtaken {
+        let world = World::fresh().await;
+        let person = world.person().await;
+        let change = world.db.platform(async |p| {
+            let this = diesel::update(users::table.find(person.claims.user));
+            match (hash, is_active) {
+                (None, false) => this.set(users::is_active.eq(false)).execute(p.conn()?).await?,
+                (hash, _) => this.set(users::password_hash.eq(hash)).execute(p.conn()?).await?,
+            };
+            // The attempt is counted in the transaction that reads the account.
+            while throttles::table.count().get_result::<i64>(p.conn()?).await? == 0 {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        });
+        let (changed, signed_in) = futures_util::join!(change, world.login(&person.email, PASSWORD));
+        changed.unwrap();
+        assert_eq!(refusal(signed_in), Code::InvalidCredentials);
+        assert_eq!(world.last_event(&person).await, ("login_failure".into(), false));
     }
 }
 
@@ -159,7 +177,7 @@ async fn of_two_refreshes_at_once_one_wins() {
 async fn a_refresh_needs_an_active_account_membership_and_organization() {
     let world = World::shared().await;
     let gone = world.person().await;
-    shut_out(world, &gone).await;
+    world.shut_out(&gone).await;
     assert_eq!(
         refusal(world.identity.refresh(&client(), token(&gone.refresh_token)).await),
         Code::Unauthenticated

@@ -6,10 +6,11 @@ use crm_core::{Clock, Code, Db, DbSettings, MemberId, OrgId, Result, TenantTx};
 use crm_identity::members::Member;
 use crm_identity::{
     AcceptInvitation, AccessClaims, Client, Identity, IdentitySettings, Invite, Login, MemberClaims,
-    Register, SignedIn, SwitchOrg, TokenSettings, members, orgs,
+    NewPlatformAdmin, Register, SignedIn, SwitchOrg, TokenSettings, VerifyEmail, grant_platform_admin,
+    members, orgs,
 };
 use crm_jobs::Job;
-use crm_schema::{outbox, security_events};
+use crm_schema::{outbox, security_events, users};
 use crm_testkit::Database;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -18,6 +19,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
+pub(crate) const NEW_PASSWORD: &str = "another horse battery";
 
 /// Identity on a database, and a look at what it leaves for other parts of the program.
 pub(crate) struct World {
@@ -66,6 +68,31 @@ impl World {
     pub(crate) fn somebody(&self, email: String, signed_in: &SignedIn) -> Person {
         let claims = self.identity.verify_access(&signed_in.tokens.access_token).unwrap();
         Person { email, claims, refresh_token: signed_in.tokens.refresh_token.clone() }
+    }
+
+    /// Follows the link that proves somebody's address.
+    pub(crate) async fn verify(&self, person: &Person) {
+        let token = self.mailed_token(&person.email).await;
+        self.identity.verify_email(&client(), VerifyEmail { token }).await.unwrap();
+    }
+
+    /// Shuts an account out everywhere.
+    pub(crate) async fn shut_out(&self, person: &Person) {
+        let change = diesel::update(users::table.find(person.claims.user)).set(users::is_active.eq(false));
+        self.db
+            .platform(async |p| change.execute(p.conn()?).await.map_err(crm_core::Error::from))
+            .await
+            .unwrap();
+    }
+
+    /// A platform administrator.
+    pub(crate) async fn root(&self) -> Person {
+        let root = self.person().await;
+        self.verify(&root).await;
+        let new =
+            NewPlatformAdmin { email: &root.email, password_hash: None, is_superuser: true, by: "test" };
+        self.db.platform(async |p| grant_platform_admin(p, new).await).await.unwrap();
+        root
     }
 
     /// Somebody who has founded an organization and works in it.

@@ -92,9 +92,9 @@ impl Selection {
         wanted: usize,
         fetch: &impl AsyncFn(&mut TenantTx, Fetch) -> Result<Vec<Keyed<T>>>,
     ) -> Result<Vec<Keyed<T>>> {
+        let mut filter = self.condition()?;
         if !self.newest_first() || self.backward() {
             let ids = self.matches(t, None, SEARCH_CAP).await?;
-            let mut filter = self.condition()?;
             filter.0.push(self.among(ids));
             return fetch(t, self.fetch(filter, wanted, self.offset)).await;
         }

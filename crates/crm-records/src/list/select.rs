@@ -1,6 +1,6 @@
-use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc};
-use crm_core::body::nearest;
-use crm_core::{Caller, Decimal, Error, FieldCode, Result, Scope};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeZone, Utc};
+use crm_core::body::{is_common_era, nearest};
+use crm_core::{Caller, Code, Decimal, Error, FieldCode, Result, Scope};
 use iso_currency::Currency;
 
 use super::clause::{Clause, OrderBy, SortKeys, Value, Where};
@@ -11,6 +11,10 @@ use super::{Params, Rel, Shape};
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 const MAX_OFFSET: usize = 10_000;
+/// What one query may ask for.
+const MAX_PARAMETERS: usize = 50;
+const MAX_TERMS: usize = 10;
+const MAX_VALUES: usize = 1000;
 const RESERVED: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count", "fields", "expand"];
 
 /// A query string judged: which rows, in which order, which page of them, in which shape.
@@ -40,6 +44,10 @@ impl Resource {
         let mut order = None;
         let (mut limit, mut offset, mut count) = (DEFAULT_LIMIT, 0, false);
         let mut terms = Vec::new();
+        if params.pairs.len() > MAX_PARAMETERS {
+            let message = format!("{MAX_PARAMETERS} parameters at most");
+            return Err(Error::Refused(Code::InvalidParameter, message.into()));
+        }
         for (key, value) in &params.pairs {
             if value.contains('\0') {
                 return Err(Error::parameter(
@@ -57,6 +65,10 @@ impl Resource {
                 "cursor" | "fields" | "expand" => {}
                 _ => conditions.push(self.filter(key, value, caller)?),
             }
+        }
+        if terms.len() > MAX_TERMS {
+            let message = format!("{MAX_TERMS} words at most");
+            return Err(Error::parameter("search", FieldCode::TooLong, message));
         }
         let order = order.unwrap_or_else(|| OrderBy { table: self.table, keys: vec![("id", true)] });
         let cursor = params.get("cursor").map(|text| Cursor::read(text, params)).transpose()?;
@@ -124,7 +136,8 @@ impl Resource {
     fn filter(&self, key: &str, value: &str, caller: &Caller) -> Result<Clause> {
         let (name, operator) = key.split_once("__").unwrap_or((key, "eq"));
         let Some(field) = self.field(name) else {
-            let names = self.all_fields().map(|f| f.name).chain(RESERVED.iter().copied());
+            let reserved = RESERVED.iter().copied().filter(|word| self.searchable || *word != "search");
+            let names = self.all_fields().map(|f| f.name).chain(reserved);
             let hint = nearest(name, names).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
             return Err(Error::parameter(
                 key,
@@ -163,7 +176,7 @@ impl Resource {
         if operator == "isnull" {
             return Ok(Clause::Null(table, column, boolean(key, text)?));
         }
-        if let (Kind::Timestamp, Ok(day)) = (field.kind, text.parse::<NaiveDate>()) {
+        if let (Kind::Timestamp, Some(day)) = (field.kind, day(text)) {
             return day_of(table, column, operator, key, day, caller);
         }
         Ok(match operator {
@@ -240,6 +253,9 @@ impl Selection {
             let field = self.resource.all_fields().find(|f| f.column == *column).ok_or_else(malformed)?;
             let value =
                 text.as_deref().map(|text| stored(field.kind, text).ok_or_else(malformed)).transpose()?;
+            if value.is_none() && !field.nullable {
+                return Err(malformed());
+            }
             keys.push((*column, *descending, field.nullable, value));
         }
         let table = order.table;
@@ -283,17 +299,29 @@ fn equal(table: &'static str, column: &'static str, value: Option<&Value>) -> Cl
 /// A sort key as PostgreSQL writes it.
 fn stored(kind: Kind, text: &str) -> Option<Value> {
     Some(match kind {
+        Kind::Text | Kind::Email | Kind::Choice(_) if text.contains('\0') => return None,
         Kind::Text | Kind::Email | Kind::Choice(_) => Value::Text(text.to_owned()),
         Kind::Integer => Value::Int(text.parse().ok()?),
         Kind::BigInt | Kind::Money => Value::BigInt(text.parse().ok()?),
         Kind::Bool => Value::Bool(text.parse().ok()?),
-        Kind::Date => Value::Date(text.parse().ok()?),
+        Kind::Date => Value::Date(day(text)?),
         Kind::Timestamp => {
-            Value::Time(DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?.with_timezone(&Utc))
+            let at = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok()?;
+            Value::Time(at.with_timezone(&Utc)).common_era()?
         }
         Kind::Id => Value::Uuid(text.parse().ok()?),
         Kind::Link(..) => return None,
     })
+}
+
+fn day(text: &str) -> Option<NaiveDate> {
+    text.parse().ok().filter(|day: &NaiveDate| is_common_era(day.year()))
+}
+
+impl Value {
+    fn common_era(self) -> Option<Self> {
+        matches!(&self, Self::Time(at) if is_common_era(at.year())).then_some(self)
+    }
 }
 
 fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
@@ -321,11 +349,12 @@ fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
             Value::BigInt(units.ok_or_else(|| wrong("an amount in the organization's currency"))?)
         }
         Kind::Bool => Value::Bool(boolean(key, text)?),
-        Kind::Date => Value::Date(text.parse().map_err(|_| wrong("a date such as 2026-01-31"))?),
+        Kind::Date => Value::Date(day(text).ok_or_else(|| wrong("a date such as 2026-01-31"))?),
         Kind::Timestamp => {
             // A plus sign in a query string arrives as a space.
-            let instant = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-            Value::Time(instant.map_err(|_| wrong("a date or an RFC 3339 instant"))?.with_timezone(&Utc))
+            let instant = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok();
+            let value = instant.and_then(|at| Value::Time(at.with_timezone(&Utc)).common_era());
+            value.ok_or_else(|| wrong("a date or an RFC 3339 instant"))?
         }
         Kind::Id | Kind::Link(..) => Value::Uuid(text.parse().map_err(|_| wrong("an id"))?),
     })
@@ -334,6 +363,9 @@ fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
 fn many(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
     let values = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let values = values.map(|part| one(field, key, part, caller)).collect::<Result<Vec<_>>>()?;
+    if values.len() > MAX_VALUES {
+        return Err(Error::parameter(key, FieldCode::TooLong, format!("{MAX_VALUES} values at most")));
+    }
     Value::array(values)
         .ok_or_else(|| Error::parameter(key, FieldCode::Required, "at least one value is needed"))
 }
