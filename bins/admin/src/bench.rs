@@ -37,7 +37,7 @@ const DEEP: u64 = 500_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Leads of the large organization, which is made if it is not there
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1000..))]
     leads: u64,
     /// Where crm-api answers; by default at CRM_BIND
     #[arg(long)]

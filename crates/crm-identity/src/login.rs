@@ -67,7 +67,7 @@ impl Identity {
                 // Somebody who changed the password meanwhile wins: what was verified no longer opens anything.
                 if now.password_hash != *password_hash || !now.user.is_active {
                     refuse(p, client, &email, Some(&now)).await?;
-                    return Ok(Err(wrong_credentials()));
+                    return Settled::Ok(Err(wrong_credentials()));
                 }
                 forgive(p, client, &email).await?;
                 let kind = kind_of(p, user.id).await?;

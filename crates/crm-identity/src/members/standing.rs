@@ -4,7 +4,7 @@ use crm_access::{BuiltinRole, Require};
 use crm_core::{Code, Error, MemberId, Result, TenantTx};
 use crm_mail::{Message, Template};
 use crm_records::{Precondition, base_changes};
-use crm_schema::{memberships, roles, team_members, user_orgs, users};
+use crm_schema::{memberships, team_members, user_orgs, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Deserialize;
@@ -13,8 +13,8 @@ use uuid::Uuid;
 use validator::Validate;
 
 use super::{Member, MemberState, changed, locked, this};
-use crate::enqueue_mail;
 use crate::events::{Client, EventKind};
+use crate::{enqueue_mail, roles};
 
 crm_core::text_enum!(
     /// What the standing of a member can be set to.
@@ -121,7 +121,7 @@ async fn judge(t: &mut TenantTx, old: &Member) -> Result<()> {
     if t.actor() == Some(MemberId(old.base.id)) {
         return Err(Error::Refused(Code::Conflict, "nobody shuts out or removes themselves".into()));
     }
-    crate::roles::by_id(t, old.role_id.0).await?.within_reach_of(t.caller())
+    roles::by_id(t, old.role_id.0).await?.within_reach_of(t.caller())
 }
 
 /// Refuses to go on without this member if no other active one, with an account that can sign in, administers the organization. The
@@ -130,14 +130,12 @@ async fn judge(t: &mut TenantTx, old: &Member) -> Result<()> {
 /// # Errors
 /// `LastAdmin`.
 pub(super) async fn leaves_an_admin(t: &mut TenantTx, old: &Member) -> Result<()> {
-    let admin = roles::is_builtin.eq(true).and(roles::name.eq(BuiltinRole::Admin.as_str()));
-    let role = roles::org_id.eq(memberships::org_id).and(roles::id.eq(memberships::role_id));
+    let admin = roles::by_name(t, BuiltinRole::Admin.as_str()).await?;
+    let admin = admin.ok_or_else(|| Error::internal("there is no administrator's role"))?.base.id;
     let admins: Vec<Uuid> = memberships::table
-        .inner_join(roles::table.on(role))
         .inner_join(users::table.on(memberships::user_id.eq(users::id.nullable())))
-        .filter(users::is_active.eq(true))
         .filter(memberships::org_id.eq(t.org()).and(memberships::state.eq(MemberState::Active)))
-        .filter(admin)
+        .filter(memberships::role_id.eq(admin).and(users::is_active.eq(true)))
         .limit(2)
         .select(memberships::id)
         .load(t.conn()?)

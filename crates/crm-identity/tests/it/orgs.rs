@@ -4,7 +4,10 @@ use crm_identity::members;
 use crm_identity::orgs::{self, NewOrg};
 use crm_records::list::Params;
 use crm_records::{Edit, Precondition};
-use serde_json::json;
+use crm_schema::security_events;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
 
 use crate::support::{Person, World, body, client, faults, new_org, patch, put, refusal};
 
@@ -169,6 +172,24 @@ async fn a_put_by_id_renames_and_keeps_the_rest() {
         renamed.version,
         "what was read can be written back"
     );
+}
+
+#[tokio::test]
+async fn the_audit_trail_keeps_the_values_of_settings_that_concern_nobody() {
+    let world = World::shared().await;
+    let ann = world.founder().await;
+    change(world, &ann, patch(json!({"name": "Umbrella", "phone": "+49 30 1234567"}))).await.unwrap();
+    let of = security_events::org_id.eq(ann.claims.org).and(security_events::event.eq("org_changed"));
+    let written = security_events::table.filter(of).select(security_events::detail);
+    let detail: Value = world
+        .db
+        .platform(async |p| written.first(p.conn()?).await.map_err(crm_core::Error::from))
+        .await
+        .unwrap();
+    assert_eq!(detail["values"], json!({"name": ["Acme", "Umbrella"]}));
+    let mut fields: Vec<_> = detail["fields"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["name", "phone"]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
 const MAX_OFFSET: usize = 10_000;
 /// What one query may ask for.
-const MAX_PARAMETERS: usize = 50;
+const MAX_PARAMETERS: usize = 30;
 const MAX_TERMS: usize = 10;
 const MAX_VALUES: usize = 1000;
 const RESERVED: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count", "fields", "expand"];
@@ -63,7 +63,13 @@ impl Resource {
                 "ordering" => order = Some(self.ordering(value)?),
                 "search" if self.searchable => terms.extend(value.split_whitespace().map(str::to_owned)),
                 "cursor" | "fields" | "expand" => {}
-                _ => conditions.push(self.filter(key, value, caller)?),
+                _ => {
+                    let condition = self.filter(key, value, caller)?;
+                    // Said twice, a condition means nothing more and costs its planning again.
+                    if !conditions.contains(&condition) {
+                        conditions.push(condition);
+                    }
+                }
             }
         }
         if terms.len() > MAX_TERMS {
