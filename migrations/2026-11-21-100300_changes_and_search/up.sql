@@ -42,7 +42,9 @@ CREATE TABLE search_documents (
     CONSTRAINT search_documents_record_id_fkey FOREIGN KEY (org_id, record_id) REFERENCES records (org_id, id) ON DELETE CASCADE
 );
 CREATE INDEX search_documents_kind_idx ON search_documents (org_id, kind, record_id);
-CREATE INDEX search_documents_body_idx ON search_documents USING gin (org_id, kind, body gin_trgm_ops);
+-- New rows wait in a list that every search reads through: a short one, in kB.
+CREATE INDEX search_documents_body_idx ON search_documents USING gin (org_id, kind, body gin_trgm_ops)
+    WITH (gin_pending_list_limit = 128);
 
 -- Lower case without accents, for both sides of the comparison.
 CREATE FUNCTION search_fold(p_text text) RETURNS text
@@ -52,7 +54,7 @@ BEGIN
 END
 $$;
 
--- The text as it is stored: a space before every word, so that the beginning of one can be asked for.
+-- The text as it is stored: with a space in front, so that the beginning of the first word is found like that of any other.
 CREATE FUNCTION search_body(p_text text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN

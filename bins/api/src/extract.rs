@@ -1,12 +1,13 @@
 //! What handlers receive: who calls, which record, which body.
 
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, USER_AGENT,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LOCATION,
+    USER_AGENT,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
@@ -62,17 +63,21 @@ fn called(req: &HttpRequest) -> Result<&Called> {
 /// Where a request comes from, for the audit and the throttles.
 pub fn client(req: &HttpRequest) -> Client {
     let proxies = req.app_data::<web::Data<State>>().map_or(0, |state| state.trusted_proxies);
+    let ip = address(req.headers(), req.peer_addr().map(|peer| peer.ip()), proxies);
+    let user_agent = req.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Client { ip, user_agent }
+}
+
+/// The client's address behind as many proxies of ours.
+fn address(headers: &HeaderMap, peer: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
     let forwarded = || {
-        let entries = req.headers().get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
+        let entries = headers.get_all("X-Forwarded-For").filter_map(|value| value.to_str().ok());
         let entries: Vec<_> = entries.flat_map(|value| value.split(',')).map(str::trim).collect();
         // The last entries were written by our own proxies; what stands before them is anybody's claim.
         let entry = *entries.get(entries.len().checked_sub(proxies)?)?;
         entry.parse().ok().or_else(|| entry.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
     };
-    let peer = req.peer_addr().map(|address| address.ip());
-    let ip = if proxies == 0 { peer } else { forwarded().or(peer) };
-    let user_agent = req.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Client { ip, user_agent }
+    if proxies == 0 { peer } else { forwarded().or(peer) }
 }
 
 /// Refuses query parameters that the operation does not take, and `fields` that its records do not have: nothing is ignored.
@@ -372,4 +377,34 @@ pub fn created(module: &str, base: &Base, record: &impl Serialize) -> HttpRespon
         .insert_header((LOCATION, format!("/api/{module}/{}/", base.id)))
         .insert_header((ETAG, tag(base)))
         .json(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_what_our_own_proxies_wrote_tells_the_address() {
+        let peer: IpAddr = "192.0.2.9".parse().unwrap();
+        for (header, proxies, want) in [
+            ("203.0.113.5", 0, "192.0.2.9"),
+            ("203.0.113.5", 1, "203.0.113.5"),
+            ("198.51.100.1, 203.0.113.5", 1, "203.0.113.5"),
+            ("198.51.100.1, 203.0.113.5, 192.0.2.1", 2, "203.0.113.5"),
+            ("198.51.100.1, 203.0.113.5:4711", 1, "203.0.113.5"),
+            ("198.51.100.1, nonsense", 1, "192.0.2.9"),
+            ("", 1, "192.0.2.9"),
+            ("203.0.113.5", 3, "192.0.2.9"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for".parse().unwrap(), HeaderValue::from_str(header).unwrap());
+            assert_eq!(
+                address(&headers, Some(peer), proxies),
+                Some(want.parse().unwrap()),
+                "{header} behind {proxies}"
+            );
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::middleware::{DefaultHeaders, Next};
 use actix_web::{Error, HttpMessage};
@@ -135,4 +135,6 @@ pub fn security_headers() -> DefaultHeaders {
         .add(("Referrer-Policy", "same-origin"))
         .add(("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"))
         .add((CACHE_CONTROL, "no-store"))
+        // Here and not among the rules of CORS, which write it in another order in every worker.
+        .add((ACCESS_CONTROL_EXPOSE_HEADERS, "etag, location, retry-after, x-request-id"))
 }

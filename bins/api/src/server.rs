@@ -38,7 +38,6 @@ fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(["authorization", "content-type", "if-match", "if-none-match", "x-request-id"])
-        .expose_headers(["etag", "location", "retry-after", "x-request-id"])
         .max_age(3600);
     match origins {
         [any] if any == "*" => cors.allow_any_origin(),

@@ -34,7 +34,7 @@ macro_rules! templates {
 templates! {
     /// Asks a new user to confirm the address: `name`, `link`, `valid_hours`.
     VerifyEmail = "verify_email",
-    /// Invites somebody into an organisation: `org_name`, `inviter_name`, `role`, `link`, `valid_days`.
+    /// Invites somebody into an organization: `org_name`, `inviter_name`, `role`, `link`, `valid_days`.
     Invitation = "invitation",
     /// Offers to set a new password: `name`, `link`, `valid_minutes`.
     PasswordReset = "password_reset",

@@ -13,7 +13,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key of blob `id` of organisation `org`.
+    /// The key of blob `id` of organization `org`.
     pub fn new(org: Uuid, id: Uuid) -> Self {
         Self { org, id }
     }

@@ -1,6 +1,6 @@
 //! Files people attach to records, kept as blobs in an object store: a local directory, or a bucket.
 //!
-//! A blob is named by its organisation and an id, never by anything a client sent. What a client calls the
+//! A blob is named by its organization and an id, never by anything a client sent. What a client calls the
 //! file is only a label, see [`clean_file_name`]; what kind of file it is, is read from its bytes.
 
 mod error;

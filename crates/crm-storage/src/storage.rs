@@ -15,7 +15,7 @@ pub const MAX_ATTACHMENT_BYTES: u64 = 25 * 1024 * 1024;
 /// How much of an upload is held in memory before it is passed on; buckets take no smaller parts.
 const PART_BYTES: usize = 5 * 1024 * 1024;
 
-/// The blobs of all organisations.
+/// The blobs of all organizations.
 #[derive(Debug, Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,

@@ -42,17 +42,26 @@ fn there_is_no_default_password() {
 }
 
 #[test]
-fn an_existing_account_keeps_its_password() {
+fn whoever_registered_the_address_before_is_locked_out() {
     let installation = with_password();
     installation.sql(
         "INSERT INTO users (id, email, email_normalized, password_hash)
-         VALUES ('018f0000-0000-7000-8000-000000000001', 'ann@example.com', 'ann@example.com', 'as it was')",
+         VALUES ('018f0000-0000-7000-8000-000000000001', 'ann@example.com', 'ann@example.com', 'as it was');
+         INSERT INTO sessions (id, user_id, expires_at)
+         VALUES ('018f0000-0000-7000-8000-000000000002', '018f0000-0000-7000-8000-000000000001', now() + interval '1 day')",
     );
     let command = ["createsuperuser", "--email", "ann@example.com"];
-    installation.run(&command).is(0, &["with the password the account had before"]);
-    assert_eq!(installation.count("users WHERE password_hash = 'as it was'"), 1);
+    installation.run(&command).is(0, &["the account has the new password, its sessions have ended"]);
+    assert_eq!(
+        installation.count("users WHERE password_hash LIKE '$argon2id$%' AND email_verified_at IS NOT NULL"),
+        1
+    );
+    assert_eq!(installation.count("sessions WHERE ended_at IS NULL"), 0);
     installation.sql("UPDATE platform_admins SET is_superuser = false");
     installation.run(&command).is(1, &["without the right"]);
+    installation.sql("DELETE FROM platform_admins; UPDATE users SET is_active = false");
+    installation.run(&command).is(1, &["shut out"]);
+    assert_eq!(installation.count("platform_admins"), 0);
 }
 
 #[test]

@@ -281,3 +281,27 @@ async fn records_come_in_the_shape_that_is_asked_for() {
     assert_eq!(wide["assigned_to"][0]["email"], ann.email.as_str());
     assert_eq!(wide["created_by"]["id"], ann.member["id"]);
 }
+
+#[actix_web::test]
+async fn a_day_is_a_day_where_the_organization_is() {
+    let ann = TestApp::new().await.founder().await;
+    let lead = ann.lead(json!({"title": "Now"})).await;
+    let created: chrono::DateTime<chrono::Utc> = lead["created_at"].as_str().unwrap().parse().unwrap();
+    for (zone, hours) in [("Pacific/Kiritimati", 14), ("Etc/GMT+12", -12), ("UTC", 0)] {
+        ann.patch("/api/org/settings/", &json!({"timezone": zone})).await.expect(200);
+        let day = (created + chrono::TimeDelta::hours(hours)).date_naive();
+        let (before, after) = (day.pred_opt().unwrap(), day.succ_opt().unwrap());
+        for (query, count) in [
+            (format!("created_at={day}"), 1),
+            (format!("created_at={before}"), 0),
+            (format!("created_at__lte={day}"), 1),
+            (format!("created_at__lt={day}"), 0),
+            (format!("created_at__gt={before}"), 1),
+            (format!("created_at__gte={after}"), 0),
+            (format!("created_at__ne={day}"), 0),
+        ] {
+            let page = ann.get(&format!("/api/leads/?{query}")).await.expect(200);
+            assert_eq!(titles(&page).len(), count, "{zone}: {query}");
+        }
+    }
+}

@@ -105,7 +105,7 @@ async fn a_sign_in_overtaken_by_a_change_of_the_account_is_refused() {
             while throttles::table.count().get_result::<i64>(p.conn()?).await? == 0 {
                 tokio::task::yield_now().await;
             }
-            crm_core::Result::Ok(())
+            Ok::<_, crm_core::Error>(())
         });
         let (changed, signed_in) = futures_util::join!(change, world.login(&person.email, PASSWORD));
         changed.unwrap();
