@@ -45,8 +45,14 @@ rls:
 
 # Measure against pgbench on the same server, with a million leads; prints the table of docs/performance.md.
 bench *args:
-    cargo build --release --workspace
-    cargo run --release -q -p crm-admin -- bench {{args}}
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release -p crm-api -p crm-admin
+    export CRM_DATA_DIR=target/bench CRM_BIND=127.0.0.1:8099 RUST_LOG=warn
+    target/release/crm-api >target/bench.log 2>&1 &
+    trap 'kill $!; wait' EXIT
+    until (exec 3<>/dev/tcp/127.0.0.1/8099) 2>/dev/null; do kill -0 $! || { cat target/bench.log; exit 1; }; sleep 0.2; done
+    target/release/crm-admin bench {{args}}
 
 # Throw the embedded database, mail and files away.
 [confirm("Delete .crm with everything in it?")]

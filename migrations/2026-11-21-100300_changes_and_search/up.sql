@@ -43,7 +43,7 @@ CREATE TABLE search_documents (
 );
 CREATE INDEX search_documents_kind_idx ON search_documents (org_id, kind, record_id);
 -- New rows wait in a list that every search reads through: a short one, in kB.
-CREATE INDEX search_documents_body_idx ON search_documents USING gin (org_id, kind, body gin_trgm_ops)
+CREATE INDEX search_documents_body_idx ON search_documents USING gin (org_id, body gin_trgm_ops)
     WITH (gin_pending_list_limit = 128);
 
 -- Lower case without accents, for both sides of the comparison.

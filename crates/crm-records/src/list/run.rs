@@ -99,7 +99,8 @@ impl Selection {
             return fetch(t, self.fetch(filter, wanted, self.offset)).await;
         }
         let full = self.offset + wanted;
-        let mut batch = full;
+        // More than are wanted, because filters take some out and looking again costs as much as looking once.
+        let mut batch = full * 4;
         let mut before =
             self.cursor.as_ref().and_then(|c| c.keys.as_slice().first()?.as_deref()?.parse().ok());
         let mut rows = Vec::new();
