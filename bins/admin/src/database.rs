@@ -2,7 +2,6 @@
 //! blocking, through a pool of `r2d2`, for what only an operator does.
 
 use std::ops::AsyncFnOnce;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -128,7 +127,7 @@ impl SyncPool {
         if !encrypted {
             config.ssl_mode(SslMode::Disable);
         }
-        let manager = Manager::new(config, MakeRustlsConnect::new(tls(encrypted)?));
+        let manager = Manager::new(config, MakeRustlsConnect::new(crm_core::tls_config(encrypted)?));
         let pool = r2d2::Pool::builder().max_size(size).min_idle(Some(0)).connection_timeout(CONNECT_TIMEOUT);
         Ok(Self(pool.build(manager)?))
     }
@@ -137,17 +136,4 @@ impl SyncPool {
     pub(crate) fn get(&self) -> Result<SyncConnection> {
         self.0.get().context("can't connect to the database")
     }
-}
-
-/// The roots that the system trusts, if they are needed at all.
-fn tls(needed: bool) -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    if needed {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }

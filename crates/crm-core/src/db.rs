@@ -378,7 +378,7 @@ pub(crate) async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
     };
     let config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| bad(&e))?;
     if config.get_ssl_mode() == SslMode::Require {
-        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config().map_err(|e| bad(&e))?);
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls_config(true).map_err(|e| bad(&e))?);
         let (client, connection) = config.connect(tls).await.map_err(|e| bad(&e))?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     } else {
@@ -387,9 +387,15 @@ pub(crate) async fn connect(url: &str) -> ConnectionResult<AsyncPgConnection> {
     }
 }
 
-fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+/// How to speak TLS with a server whose certificate the system trusts; nobody is trusted where it is not `needed`.
+///
+/// # Errors
+/// When the provider lacks the protocol's versions, which ours does not.
+pub fn tls_config(needed: bool) -> Result<rustls::ClientConfig, rustls::Error> {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if needed {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

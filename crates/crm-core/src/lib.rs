@@ -18,7 +18,7 @@ pub mod tenancy;
 
 pub use caller::{Caller, CallerSource, Grant, Grants, OrgInfo, Principal, Scope};
 pub use clock::Clock;
-pub use db::{Db, DbSettings, PlatformTx, TenantTx, Tx};
+pub use db::{Db, DbSettings, PlatformTx, TenantTx, Tx, tls_config};
 pub use error::{Code, Error, FieldCode, FieldError, Result};
 pub use ids::{MemberId, OrgId, RoleId, SessionId, TagId, TeamId, UserId};
 pub use money::{Decimal, Money};
