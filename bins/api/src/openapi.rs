@@ -1,6 +1,7 @@
 //! The OpenAPI document, made from the declared operations, and the pages that show it.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::web::ServiceConfig;
@@ -24,8 +25,13 @@ const DESCRIPTION: &str = "A multi-tenant CRM. The organization comes from the s
     choose or create an organization, then use its records. Errors are problem documents (RFC 9457); lists page by \
     opaque cursors; single records carry a version and an ETag.";
 
-/// The document of every declared operation.
-pub fn document() -> OpenApi {
+/// The document of every declared operation, made when first asked for.
+pub fn document() -> &'static OpenApi {
+    static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(make);
+    &DOCUMENT
+}
+
+fn make() -> OpenApi {
     let routes = routes::all();
     let mut components = ComponentsBuilder::new();
     let mut problem = Vec::new();

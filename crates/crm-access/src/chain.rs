@@ -6,12 +6,8 @@ use crate::{Backend, Permission, PlatformBackend, SystemBackend, TenantRoleBacke
 #[derive(Clone, Copy)]
 pub struct Chain<'a>(&'a [&'a dyn Backend]);
 
-static DEFAULT: Chain<'static> = Chain::new(&[&SystemBackend, &TenantRoleBackend, &PlatformBackend]);
-
 /// The chain that the whole program judges by.
-pub fn default_chain() -> &'static Chain<'static> {
-    &DEFAULT
-}
+static DEFAULT: Chain<'static> = Chain::new(&[&SystemBackend, &TenantRoleBackend, &PlatformBackend]);
 
 impl<'a> Chain<'a> {
     /// A chain that asks `backends` from first to last.

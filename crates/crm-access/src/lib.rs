@@ -11,7 +11,7 @@ mod permission;
 mod roles;
 
 pub use backend::{Backend, PlatformBackend, SystemBackend, TenantRoleBackend, Verdict};
-pub use chain::{Chain, Require, default_chain, has_module_perms, has_perm, scope_of};
+pub use chain::{Chain, Require, has_module_perms, has_perm, scope_of};
 pub use grants::validate_grants;
 pub use modules::{ACTIONS, Family, MODULES, Module};
 pub use permission::Permission;

@@ -77,12 +77,7 @@ fn role((base, name, description, is_builtin, stored): Row) -> Result<Role> {
 }
 
 fn taken(error: diesel::result::Error) -> Error {
-    match Error::violated_unique(&error) {
-        Some("roles_org_id_name_normalized_key") => {
-            Error::taken("name", "there is a role of this name already")
-        }
-        _ => error.into(),
-    }
+    Error::unique(error, "roles_org_id_name_normalized_key", "name", "there is a role of this name already")
 }
 
 fn normalized(name: &str) -> String {

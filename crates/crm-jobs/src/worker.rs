@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crm_core::{Db, OrgId, Result};
+use diesel::OptionalExtension;
 use diesel::sql_types::{Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 use rand::Rng;
@@ -11,8 +12,6 @@ use uuid::Uuid;
 
 /// How long a worker may keep a job before another one takes it over, in seconds.
 const LEASE_SECONDS: i32 = 120;
-/// How many jobs are claimed at once: a lease covers the time of one.
-const BATCH: i32 = 1;
 /// How often a job is tried before it is left for the operator.
 const MAX_ATTEMPTS: i32 = 12;
 /// How long an idle worker waits when nothing wakes it: for jobs of other processes and for retries.
@@ -102,27 +101,27 @@ impl Worker {
     /// `Unavailable` without a database.
     pub async fn work_off(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>) -> Result<usize> {
         let lease = Uuid::now_v7();
-        let jobs = self.claim(lease).await?;
-        for job in &jobs {
-            let outcome = handle(job).await;
-            if let Err(failure) = &outcome {
-                tracing::warn!(job = %job.id, kind = job.kind, attempt = job.attempts, ?failure, "job failed");
-            }
-            self.finish(job, lease, outcome).await?;
+        let Some(job) = self.claim(lease).await? else {
+            return Ok(0);
+        };
+        let outcome = handle(&job).await;
+        if let Err(failure) = &outcome {
+            tracing::warn!(job = %job.id, kind = job.kind, attempt = job.attempts, ?failure, "job failed");
         }
-        Ok(jobs.len())
+        self.finish(&job, lease, outcome).await?;
+        Ok(1)
     }
 
-    async fn claim(&self, lease: Uuid) -> Result<Vec<Job>> {
+    /// One job, whose lease covers the time it takes.
+    async fn claim(&self, lease: Uuid) -> Result<Option<Job>> {
         #[expect(
             clippy::disallowed_methods,
             reason = "a set-returning function in FROM has no form in the DSL"
         )]
-        let query = diesel::sql_query("SELECT * FROM outbox_claim($1, $2, $3)")
+        let query = diesel::sql_query("SELECT * FROM outbox_claim($1, 1, $2)")
             .bind::<SqlUuid, _>(lease)
-            .bind::<Integer, _>(BATCH)
             .bind::<Integer, _>(LEASE_SECONDS);
-        self.db.platform(async |p| Ok(query.load(p.conn()?).await?)).await
+        self.db.platform(async |p| Ok(query.get_result(p.conn()?).await.optional()?)).await
     }
 
     async fn finish(&self, job: &Job, lease: Uuid, outcome: Result<(), Failure>) -> Result<()> {

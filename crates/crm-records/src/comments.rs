@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crm_access::Require;
+use crm_core::body::{self, Object};
 use crm_core::{Error, MemberId, Result, Scope, TenantTx};
 use crm_schema::{comment_mentions, comments, memberships, records};
 use diesel::prelude::*;
@@ -117,17 +118,13 @@ pub async fn list(
     selection.shape.page(t, page).await
 }
 
-/// Adds a comment to a record that the caller may look at.
+/// Adds a comment to a record that the caller may look at, which is judged before the body is.
 ///
 /// # Errors
-/// `NotFound` for a record that the caller can't see.
-pub async fn create(
-    t: &mut TenantTx,
-    target: &Target,
-    record: Uuid,
-    fields: CommentFields,
-) -> Result<Comment> {
+/// `NotFound` for a record that the caller can't see; 400 and 422 for the body.
+pub async fn create(t: &mut TenantTx, target: &Target, record: Uuid, body: Object) -> Result<Comment> {
     target.check_view(t, record).await?;
+    let fields: CommentFields = body::parse(body)?;
     let base = Base::new(t);
     diesel::insert_into(comments::table)
         .values((base_values!(comments, base), comments::record_id.eq(record), &fields))

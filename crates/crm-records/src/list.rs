@@ -15,6 +15,7 @@ pub(crate) use clause::expression;
 pub use clause::{Clause, Slice, SortKeys, Value, Where};
 pub use field::{Field, Kind, Resource};
 pub use params::Params;
+pub(crate) use run::Count;
 pub use run::{Fetch, Page, SortValues};
 pub use select::Selection;
 pub use shape::{Rel, Shape, Shaped};

@@ -1,11 +1,9 @@
 use crm_access::Require;
 use crm_core::{Error, Result, Scope, TenantTx};
-use diesel::prelude::*;
-use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::list::{Resource, Value, Where};
+use crate::list::{Count, Resource, Value, Where};
 
 /// A kind of record that comments, files and history hang on: what its module declares once.
 #[derive(Debug, Clone, Copy)]
@@ -16,35 +14,6 @@ pub struct Target {
     pub view: &'static str,
     /// The permission to change it, such as `leads.change_lead`.
     pub change: &'static str,
-}
-
-/// `SELECT EXISTS (SELECT FROM table WHERE filter)`.
-struct Exists {
-    table: &'static str,
-    filter: Where,
-}
-
-impl diesel::query_builder::Query for Exists {
-    type SqlType = sql_types::Bool;
-}
-
-impl diesel::query_builder::QueryId for Exists {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for Exists {
-    fn walk_ast<'b>(
-        &'b self,
-        mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
-    ) -> QueryResult<()> {
-        out.push_sql("SELECT EXISTS (SELECT FROM ");
-        out.push_identifier(self.table)?;
-        out.push_sql(" WHERE ");
-        self.filter.walk_ast(out.reborrow())?;
-        out.push_sql(")");
-        Ok(())
-    }
 }
 
 impl Target {
@@ -82,7 +51,7 @@ impl Target {
     }
 
     async fn reaches(&self, t: &mut TenantTx, scope: Scope, id: Uuid) -> Result<bool> {
-        let exists = Exists { table: self.resource.table, filter: self.one(t, scope, id) };
-        Ok(exists.get_result(t.conn()?).await?)
+        let count = Count { table: self.resource.table, filter: self.one(t, scope, id) };
+        Ok(count.get_result::<i64>(t.conn()?).await? > 0)
     }
 }

@@ -3,7 +3,7 @@
 use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
-use crm_core::{Code, Error, FieldCode, Result, body};
+use crm_core::{Code, Error, FieldCode, Result};
 use crm_records::Target;
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
@@ -165,12 +165,7 @@ pub(super) async fn add_comment(
     id: Pk,
     json: Json,
 ) -> Result<HttpResponse, Problem> {
-    let comment = ctx
-        .tenant(async |t| {
-            target.check_view(t, id.0).await?;
-            comments::create(t, target, id.0, body::parse(json.0)?).await
-        })
-        .await?;
+    let comment = ctx.tenant(async |t| comments::create(t, target, id.0, json.0).await).await?;
     Ok(created(&format!("{module}/comment"), &comment.base, &comment))
 }
 

@@ -147,9 +147,9 @@ impl Selection {
 }
 
 /// `SELECT count(*) FROM table WHERE filter`.
-struct Count {
-    table: &'static str,
-    filter: Where,
+pub(crate) struct Count {
+    pub(crate) table: &'static str,
+    pub(crate) filter: Where,
 }
 
 impl diesel::query_builder::Query for Count {
