@@ -9,8 +9,9 @@ use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, P
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 
+use crate::signals::{Bell, Signal, Signals};
 use crate::{Caller, CallerSource, Clock, Error, MemberId, OrgId, Result};
 
 /// How long a connection is used.
@@ -33,6 +34,7 @@ pub struct Db {
     pool: Pool<AsyncPgConnection>,
     clock: Clock,
     outbox: Arc<Notify>,
+    signals: Signals,
 }
 
 impl std::fmt::Debug for Db {
@@ -71,7 +73,8 @@ impl Db {
             }))
             .build()
             .map_err(Error::internal)?;
-        Ok(Self { pool, clock, outbox: Arc::default() })
+        let signals = Signals::new(settings.url.clone(), pool.clone());
+        Ok(Self { pool, clock, outbox: Arc::default(), signals })
     }
 
     /// The clock that every transaction takes its time from.
@@ -82,6 +85,12 @@ impl Db {
     /// Wakes whoever waits for outbox work: a transaction of this process has put some in.
     pub fn outbox_signal(&self) -> &Notify {
         &self.outbox
+    }
+
+    /// What any process on this database signals from here on, as far as this one is connected: who depends on a signal looks for
+    /// itself now and then.
+    pub fn signals(&self) -> broadcast::Receiver<Signal> {
+        self.signals.subscribe()
     }
 
     /// Connections in use and open, for the metrics.
@@ -99,21 +108,34 @@ impl Db {
         who: &impl CallerSource,
         work: impl AsyncFnOnce(&mut TenantTx) -> Result<T, E>,
     ) -> Result<T, E> {
+        let mut tx = self.open(who).await?;
+        match work(&mut tx).await {
+            Ok(done) => tx.commit().await.map(|()| done).map_err(E::from),
+            Err(refused) => {
+                tx.rollback().await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Opens a transaction of the caller's organization that somebody else ends: with [`TenantTx::commit`], or by dropping it.
+    /// Where one closure can hold the work, [`Db::tenant`] is the way.
+    ///
+    /// # Errors
+    /// `Unauthenticated` from `who`; `Unavailable` without a database.
+    pub async fn open(&self, who: &impl CallerSource) -> Result<TenantTx> {
         let org = who.org();
         // A UUID's text cannot carry SQL, so it may be formatted in.
         let begin = format!("BEGIN; SET LOCAL app.current_org = '{org}'");
         let (open, caller) = self.begin(&begin, async |conn| who.caller(conn).await).await?;
-        let caller = match caller {
-            Ok(caller) => caller,
+        let rest = self.rest();
+        match caller {
+            Ok(caller) => Ok(TenantTx { open, org, caller, rest }),
             Err(refused) => {
                 open.rollback().await;
-                return Err(refused.into());
+                Err(refused)
             }
-        };
-        let mut tx = TenantTx { open, org, caller, now: self.clock.now(), enqueued: false };
-        let result = work(&mut tx).await;
-        let enqueued = tx.enqueued;
-        self.end(tx.open, result, enqueued).await
+        }
     }
 
     /// Runs `work` in one transaction outside every organization: tenant tables look empty in it and refuse writes.
@@ -125,10 +147,27 @@ impl Db {
         work: impl AsyncFnOnce(&mut PlatformTx) -> Result<T, E>,
     ) -> Result<T, E> {
         let (open, ()) = self.begin("BEGIN", async |_| ()).await?;
-        let mut tx = PlatformTx { open, now: self.clock.now(), enqueued: false };
+        let mut tx = PlatformTx { open, rest: self.rest() };
         let result = work(&mut tx).await;
-        let enqueued = tx.enqueued;
-        self.end(tx.open, result, enqueued).await
+        let PlatformTx { open, rest } = tx;
+        if result.is_err() {
+            open.rollback().await;
+            return result;
+        }
+        open.commit().await.map_err(Error::from)?;
+        rest.tell();
+        result
+    }
+
+    fn rest(&self) -> Rest {
+        let bell = self.signals.bell();
+        Rest {
+            now: self.clock.now(),
+            outbox: self.outbox.clone(),
+            enqueued: false,
+            bell,
+            signals: Vec::new(),
+        }
     }
 
     /// Sends BEGIN and the first query in one round trip, replacing connections that the server closed meanwhile.
@@ -155,17 +194,28 @@ impl Db {
             }
         }
     }
+}
 
-    async fn end<T, E: From<Error>>(&self, open: Open, result: Result<T, E>, enqueued: bool) -> Result<T, E> {
-        if result.is_err() {
-            open.rollback().await;
-            return result;
-        }
-        open.commit().await.map_err(Error::from)?;
-        if enqueued {
+/// What a transaction knows beside its connection.
+struct Rest {
+    now: DateTime<Utc>,
+    outbox: Arc<Notify>,
+    enqueued: bool,
+    bell: Bell,
+    signals: Vec<Signal>,
+}
+
+impl Rest {
+    /// Tells everybody, once the transaction has committed.
+    fn tell(self) {
+        if self.enqueued {
             self.outbox.notify_one();
         }
-        result
+        self.bell.ring(self.signals);
+    }
+
+    fn signal(&mut self, channel: &'static str, payload: String) {
+        self.signals.push(Signal { channel: channel.into(), payload });
     }
 }
 
@@ -213,11 +263,26 @@ pub struct TenantTx {
     open: Open,
     org: OrgId,
     caller: Caller,
-    now: DateTime<Utc>,
-    enqueued: bool,
+    rest: Rest,
 }
 
 impl TenantTx {
+    /// Makes everything done in it true at once.
+    ///
+    /// # Errors
+    /// `Conflict` or `Unavailable`, and then nothing was done, unless the connection broke just then.
+    pub async fn commit(self) -> Result<()> {
+        let Self { open, rest, .. } = self;
+        open.commit().await?;
+        rest.tell();
+        Ok(())
+    }
+
+    /// Undoes everything done in it, and keeps the connection, which dropping it would not.
+    pub async fn rollback(self) {
+        self.open.rollback().await;
+    }
+
     /// The organization: what every query filters by.
     pub fn org(&self) -> OrgId {
         self.org
@@ -235,7 +300,7 @@ impl TenantTx {
 
     /// The one instant of this transaction.
     pub fn now(&self) -> DateTime<Utc> {
-        self.now
+        self.rest.now
     }
 
     /// The connection, with the organization set.
@@ -261,21 +326,26 @@ impl TenantTx {
 
     /// Notes that outbox work was put in, to wake the workers after the commit.
     pub fn mark_enqueued(&mut self) {
-        self.enqueued = true;
+        self.rest.enqueued = true;
+    }
+
+    /// Has `payload`, of 7,000 bytes at most, told on `channel` to every process after the commit. It may get lost, and it tells
+    /// every listener of the database: an id at most, never contents.
+    pub fn signal(&mut self, channel: &'static str, payload: String) {
+        self.rest.signal(channel, payload);
     }
 }
 
 /// An open transaction outside every organization: accounts, sessions and the directory of organizations.
 pub struct PlatformTx {
     open: Open,
-    now: DateTime<Utc>,
-    enqueued: bool,
+    rest: Rest,
 }
 
 impl PlatformTx {
     /// The one instant of this transaction.
     pub fn now(&self) -> DateTime<Utc> {
-        self.now
+        self.rest.now
     }
 
     /// The connection, with no organization set.
@@ -288,7 +358,13 @@ impl PlatformTx {
 
     /// Notes that outbox work was put in, to wake the workers after the commit.
     pub fn mark_enqueued(&mut self) {
-        self.enqueued = true;
+        self.rest.enqueued = true;
+    }
+
+    /// Has `payload`, of 7,000 bytes at most, told on `channel` to every process after the commit. It may get lost, and it tells
+    /// every listener of the database: an id at most, never contents.
+    pub fn signal(&mut self, channel: &'static str, payload: String) {
+        self.rest.signal(channel, payload);
     }
 }
 
@@ -305,6 +381,8 @@ pub trait Tx {
     fn org(&self) -> Option<OrgId>;
     /// Notes that outbox work was put in.
     fn mark_enqueued(&mut self);
+    /// Has a payload told to every process after the commit: see [`TenantTx::signal`].
+    fn signal(&mut self, channel: &'static str, payload: String);
 }
 
 impl Tx for TenantTx {
@@ -312,13 +390,16 @@ impl Tx for TenantTx {
         Self::conn(self)
     }
     fn now(&self) -> DateTime<Utc> {
-        self.now
+        self.rest.now
     }
     fn org(&self) -> Option<OrgId> {
         Some(self.org)
     }
     fn mark_enqueued(&mut self) {
-        self.enqueued = true;
+        self.rest.enqueued = true;
+    }
+    fn signal(&mut self, channel: &'static str, payload: String) {
+        self.rest.signal(channel, payload);
     }
 }
 
@@ -327,13 +408,16 @@ impl Tx for PlatformTx {
         Self::conn(self)
     }
     fn now(&self) -> DateTime<Utc> {
-        self.now
+        self.rest.now
     }
     fn org(&self) -> Option<OrgId> {
         None
     }
     fn mark_enqueued(&mut self) {
-        self.enqueued = true;
+        self.rest.enqueued = true;
+    }
+    fn signal(&mut self, channel: &'static str, payload: String) {
+        self.rest.signal(channel, payload);
     }
 }
 
@@ -359,7 +443,7 @@ pub(crate) fn io_runtime() -> tokio::runtime::Handle {
     .clone()
 }
 
-async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
+pub(crate) async fn open(url: &str) -> ConnectionResult<AsyncPgConnection> {
     let mut conn = connect(url).await?;
     // A client that is gone bounds nothing, so the server does.
     conn.batch_execute("SET DateStyle = 'ISO'; SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'")

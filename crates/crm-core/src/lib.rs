@@ -14,6 +14,8 @@ mod ids;
 pub mod migrate;
 mod money;
 pub mod rules;
+mod seal;
+mod signals;
 pub mod tenancy;
 
 pub use caller::{Caller, CallerSource, Grant, Grants, OrgInfo, Principal, Scope};
@@ -22,6 +24,8 @@ pub use db::{Db, DbSettings, PlatformTx, TenantTx, Tx, tls_config};
 pub use error::{Code, Error, FieldCode, FieldError, Result};
 pub use ids::{MemberId, OrgId, RoleId, SessionId, TagId, TeamId, UserId};
 pub use money::{Decimal, Money};
+pub use seal::Sealer;
+pub use signals::Signal;
 
 #[doc(hidden)]
 pub mod export {

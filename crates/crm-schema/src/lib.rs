@@ -3,6 +3,50 @@
 #![expect(missing_docs, reason = "columns are documented where they are made: in the migrations")]
 
 diesel::table! {
+    access_tokens (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Uuid,
+        name -> Text,
+        digest -> Text,
+        token_prefix -> Text,
+        scopes -> Jsonb,
+        expires_at -> Timestamptz,
+        last_used_at -> Nullable<Timestamptz>,
+        last_used_ip -> Nullable<Text>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    account_idempotency_keys (scope, key) {
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Text,
+        answer -> Nullable<Text>,
+        claimed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    account_mails (id) {
+        id -> Uuid,
+        created_at -> Timestamptz,
+        to_address -> Text,
+        to_normalized -> Text,
+        template -> Text,
+        data -> Jsonb,
+        state -> Text,
+        attempts -> Integer,
+        last_error -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        sent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     attachments (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -26,6 +70,7 @@ diesel::table! {
         created_by -> Nullable<Uuid>,
         created_at -> Timestamptz,
         fields -> Jsonb,
+        tx -> BigInt,
     }
 }
 
@@ -53,6 +98,40 @@ diesel::table! {
 }
 
 diesel::table! {
+    custom_fields (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        target -> Text,
+        key -> Text,
+        label -> Text,
+        field_type -> Text,
+        options -> Nullable<Jsonb>,
+        is_required -> Bool,
+        is_filterable -> Bool,
+        display_order -> Integer,
+        is_active -> Bool,
+        backfill_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    custom_values (org_id, definition_id, record_id) {
+        org_id -> Uuid,
+        definition_id -> Uuid,
+        record_id -> Uuid,
+        text_value -> Nullable<Text>,
+        number_rank -> Nullable<BigInt>,
+        date_value -> Nullable<Date>,
+        bool_value -> Nullable<Bool>,
+    }
+}
+
+diesel::table! {
     deletions (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -60,6 +139,7 @@ diesel::table! {
         record_id -> Uuid,
         created_by -> Nullable<Uuid>,
         created_at -> Timestamptz,
+        tx -> BigInt,
     }
 }
 
@@ -72,6 +152,53 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    feed_epoch (id) {
+        id -> Bool,
+        epoch -> BigInt,
+        place -> Text,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (org_id, membership_id, key) {
+        org_id -> Uuid,
+        membership_id -> Uuid,
+        key -> Text,
+        fingerprint -> Text,
+        answer -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    job_schedules (name) {
+        name -> Text,
+        cron -> Text,
+        next_at -> Timestamptz,
+        fired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> Uuid,
+        org_id -> Nullable<Uuid>,
+        lane -> Uuid,
+        kind -> Text,
+        payload -> Jsonb,
+        key -> Nullable<Text>,
+        priority -> Integer,
+        state -> Text,
+        run_at -> Timestamptz,
+        lease -> Nullable<Uuid>,
+        attempts -> Integer,
+        last_error -> Nullable<Text>,
+        dead_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
     }
 }
 
@@ -113,6 +240,38 @@ diesel::table! {
         description -> Nullable<Text>,
         is_active -> Bool,
         is_sample -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
+    mail_suppressions (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        kind -> Text,
+        value -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    mails (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        to_address -> Text,
+        to_normalized -> Text,
+        template -> Text,
+        data -> Jsonb,
+        state -> Text,
+        attempts -> Integer,
+        last_error -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        message_id -> Nullable<Text>,
+        sent_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -141,6 +300,58 @@ diesel::table! {
 }
 
 diesel::table! {
+    notification_preferences (org_id, membership_id) {
+        org_id -> Uuid,
+        membership_id -> Uuid,
+        verbs -> Jsonb,
+        digest -> Text,
+        digest_hour -> Integer,
+        digested_at -> Timestamptz,
+        digested_to -> Uuid,
+    }
+}
+
+diesel::table! {
+    notifications (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        recipient_id -> Uuid,
+        verb -> Text,
+        event_id -> Uuid,
+        kind -> Nullable<Text>,
+        record_id -> Nullable<Uuid>,
+        comment_id -> Nullable<Uuid>,
+        title -> Text,
+        link -> Text,
+        data -> Jsonb,
+        read_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    oidc_identities (issuer, subject) {
+        issuer -> Text,
+        subject -> Text,
+        user_id -> Uuid,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    oidc_logins (state_digest) {
+        state_digest -> Text,
+        provider -> Text,
+        nonce -> Text,
+        verifier -> Text,
+        redirect_uri -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     organizations (id) {
         id -> Uuid,
         version -> BigInt,
@@ -164,22 +375,6 @@ diesel::table! {
 }
 
 diesel::table! {
-    outbox (id) {
-        id -> Uuid,
-        org_id -> Nullable<Uuid>,
-        kind -> Text,
-        payload -> Jsonb,
-        attempts -> Integer,
-        run_at -> Timestamptz,
-        leased_until -> Nullable<Timestamptz>,
-        lease -> Nullable<Uuid>,
-        last_error -> Nullable<Text>,
-        dead_at -> Nullable<Timestamptz>,
-        created_at -> Timestamptz,
-    }
-}
-
-diesel::table! {
     platform_admins (user_id) {
         user_id -> Uuid,
         is_superuser -> Bool,
@@ -193,6 +388,15 @@ diesel::table! {
         org_id -> Uuid,
         record_id -> Uuid,
         membership_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    record_followers (org_id, record_id, membership_id) {
+        org_id -> Uuid,
+        record_id -> Uuid,
+        membership_id -> Uuid,
+        state -> Text,
     }
 }
 
@@ -217,6 +421,14 @@ diesel::table! {
         org_id -> Uuid,
         id -> Uuid,
         kind -> Text,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_id, digest) {
+        user_id -> Uuid,
+        digest -> Text,
+        created_at -> Timestamptz,
     }
 }
 
@@ -254,6 +466,9 @@ diesel::table! {
         record_id -> Uuid,
         kind -> Text,
         body -> Text,
+        title -> Text,
+        subtitle -> Text,
+        title_folded -> Text,
     }
 }
 
@@ -268,6 +483,9 @@ diesel::table! {
         user_agent -> Nullable<Text>,
         detail -> Jsonb,
         created_at -> Timestamptz,
+        request_id -> Nullable<Text>,
+        method -> Nullable<Text>,
+        route -> Nullable<Text>,
     }
 }
 
@@ -281,6 +499,45 @@ diesel::table! {
         ended_because -> Nullable<Text>,
         ip_address -> Nullable<Text>,
         user_agent -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    sign_in_challenges (digest) {
+        digest -> Text,
+        user_id -> Uuid,
+        org_id -> Nullable<Uuid>,
+        method -> Text,
+        mark -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sign_in_codes (email_normalized) {
+        email_normalized -> Text,
+        seed -> Uuid,
+        attempts -> Integer,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    sign_in_links (digest) {
+        digest -> Text,
+        email -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    storage_usage (org_id) {
+        org_id -> Uuid,
+        used_bytes -> BigInt,
+        files -> BigInt,
     }
 }
 
@@ -334,6 +591,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    totp_factors (user_id) {
+        user_id -> Uuid,
+        secret -> Text,
+        enabled_at -> Nullable<Timestamptz>,
+        last_step -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     user_orgs (user_id, org_id) {
         user_id -> Uuid,
         org_id -> Uuid,
@@ -357,6 +624,47 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhook_deliveries (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        webhook_id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        event -> Text,
+        change_id -> Nullable<Uuid>,
+        body -> Text,
+        state -> Text,
+        ticket -> Uuid,
+        tries -> Integer,
+        next_attempt_at -> Nullable<Timestamptz>,
+        delivered_at -> Nullable<Timestamptz>,
+        attempts -> Jsonb,
+    }
+}
+
+diesel::table! {
+    webhooks (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        url -> Text,
+        events -> Jsonb,
+        description -> Text,
+        is_active -> Bool,
+        disabled_reason -> Nullable<Text>,
+        failing_since -> Nullable<Timestamptz>,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_secret_until -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(access_tokens, memberships);
 diesel::allow_tables_to_appear_in_same_query!(attachments, memberships);
 diesel::allow_tables_to_appear_in_same_query!(attachments, records);
 diesel::allow_tables_to_appear_in_same_query!(changes, memberships);
@@ -364,24 +672,43 @@ diesel::allow_tables_to_appear_in_same_query!(changes, records);
 diesel::allow_tables_to_appear_in_same_query!(comment_mentions, comments);
 diesel::allow_tables_to_appear_in_same_query!(comment_mentions, memberships);
 diesel::allow_tables_to_appear_in_same_query!(comments, memberships);
+diesel::allow_tables_to_appear_in_same_query!(comments, notifications);
 diesel::allow_tables_to_appear_in_same_query!(comments, records);
+diesel::allow_tables_to_appear_in_same_query!(custom_fields, custom_values);
+diesel::allow_tables_to_appear_in_same_query!(custom_fields, memberships);
+diesel::allow_tables_to_appear_in_same_query!(custom_fields, records);
+diesel::allow_tables_to_appear_in_same_query!(custom_values, records);
 diesel::allow_tables_to_appear_in_same_query!(deletions, memberships);
 diesel::allow_tables_to_appear_in_same_query!(deletions, organizations);
 diesel::allow_tables_to_appear_in_same_query!(email_tokens, users);
+diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, memberships);
 diesel::allow_tables_to_appear_in_same_query!(leads, memberships);
 diesel::allow_tables_to_appear_in_same_query!(leads, records);
+diesel::allow_tables_to_appear_in_same_query!(mail_suppressions, memberships);
+diesel::allow_tables_to_appear_in_same_query!(mail_suppressions, organizations);
+diesel::allow_tables_to_appear_in_same_query!(mails, memberships);
+diesel::allow_tables_to_appear_in_same_query!(mails, organizations);
+diesel::allow_tables_to_appear_in_same_query!(memberships, notification_preferences);
+diesel::allow_tables_to_appear_in_same_query!(memberships, notifications);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_assignees);
+diesel::allow_tables_to_appear_in_same_query!(memberships, record_followers);
 diesel::allow_tables_to_appear_in_same_query!(memberships, records);
 diesel::allow_tables_to_appear_in_same_query!(memberships, roles);
 diesel::allow_tables_to_appear_in_same_query!(memberships, tags);
 diesel::allow_tables_to_appear_in_same_query!(memberships, team_members);
 diesel::allow_tables_to_appear_in_same_query!(memberships, teams);
 diesel::allow_tables_to_appear_in_same_query!(memberships, users);
+diesel::allow_tables_to_appear_in_same_query!(memberships, webhook_deliveries);
+diesel::allow_tables_to_appear_in_same_query!(memberships, webhooks);
+diesel::allow_tables_to_appear_in_same_query!(notifications, records);
+diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
 diesel::allow_tables_to_appear_in_same_query!(organizations, records);
 diesel::allow_tables_to_appear_in_same_query!(organizations, refresh_tokens);
+diesel::allow_tables_to_appear_in_same_query!(organizations, storage_usage);
 diesel::allow_tables_to_appear_in_same_query!(organizations, user_orgs);
 diesel::allow_tables_to_appear_in_same_query!(platform_admins, users);
 diesel::allow_tables_to_appear_in_same_query!(record_assignees, records);
+diesel::allow_tables_to_appear_in_same_query!(record_followers, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, tags);
 diesel::allow_tables_to_appear_in_same_query!(record_teams, records);
@@ -390,7 +717,12 @@ diesel::allow_tables_to_appear_in_same_query!(records, roles);
 diesel::allow_tables_to_appear_in_same_query!(records, search_documents);
 diesel::allow_tables_to_appear_in_same_query!(records, tags);
 diesel::allow_tables_to_appear_in_same_query!(records, teams);
+diesel::allow_tables_to_appear_in_same_query!(records, webhooks);
+diesel::allow_tables_to_appear_in_same_query!(recovery_codes, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions);
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(sign_in_challenges, users);
 diesel::allow_tables_to_appear_in_same_query!(team_members, teams);
+diesel::allow_tables_to_appear_in_same_query!(totp_factors, users);
 diesel::allow_tables_to_appear_in_same_query!(user_orgs, users);
+diesel::allow_tables_to_appear_in_same_query!(webhook_deliveries, webhooks);

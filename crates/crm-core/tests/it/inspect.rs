@@ -16,7 +16,7 @@ async fn our_tables_keep_the_rules() {
 
     let exempt: Vec<_> = reports.iter().filter(|report| report.exempt.is_some()).collect();
     assert_eq!(exempt.len(), EXCEPTIONS.len(), "every exception is a table");
-    for expected in ["records", "leads", "function search_records", "function outbox_claim"] {
+    for expected in ["records", "leads", "function search_records", "function jobs_claim"] {
         assert!(reports.iter().any(|report| report.table == expected), "{expected} was looked at");
     }
 }
@@ -90,7 +90,7 @@ const BROKEN_OTHERS: &[(&str, &str, &[&str])] = &[
     ("GRANT UPDATE ON changes TO crm_app", "changes", &["crm_app has UPDATE"]),
     ("GRANT DELETE ON deletions TO crm_app", "deletions", &["crm_app has DELETE"]),
     ("GRANT UPDATE (detail) ON security_events TO crm_app", "security_events", &["crm_app has UPDATE"]),
-    ("GRANT SELECT ON outbox TO crm_app", "outbox", &["crm_app has SELECT, but the exception says"]),
+    ("GRANT SELECT ON jobs TO crm_app", "jobs", &["crm_app has SELECT, but the exception says"]),
     (
         "GRANT SELECT (body) ON search_documents TO crm_app",
         "search_documents",
@@ -112,8 +112,8 @@ const BROKEN_OTHERS: &[(&str, &str, &[&str])] = &[
         &["does not end with pg_temp"],
     ),
     (
-        "GRANT EXECUTE ON FUNCTION outbox_done(uuid, uuid) TO PUBLIC",
-        "function outbox_done",
+        "GRANT EXECUTE ON FUNCTION jobs_done(uuid, uuid) TO PUBLIC",
+        "function jobs_done",
         &["PUBLIC may execute it"],
     ),
 ];

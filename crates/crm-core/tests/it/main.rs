@@ -6,6 +6,7 @@ mod inspect;
 mod probe;
 mod role;
 mod schema;
+mod signals;
 mod transactions;
 
 use crm_core::{Caller, Db, Error, OrgId, OrgInfo};
