@@ -29,6 +29,7 @@ fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let running = startup::start_beside(settings).await?;
+    let jobs = Jobs::new(&running)?;
     let mut signals = StopSignals::install()?;
     tracing::info!(database = %running.database, mail = running.mailer.describe(), "working");
     let (stop, stopped) = watch::channel(false);
@@ -37,7 +38,6 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tracing::info!("stopping");
         stop.send_replace(true);
     };
-    let jobs = Jobs::new(&running);
     tokio::join!(ask, jobs.work(stopped));
     running.stop().await;
     Ok(())

@@ -1,157 +1,280 @@
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex as Briefly, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crm_core::{Db, OrgId, Result};
+use crm_core::{Db, Error, Result, Signal};
 use diesel::OptionalExtension;
-use diesel::sql_types::{Integer, Jsonb, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
-use rand::Rng;
-use serde::de::DeserializeOwned;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, Notify, broadcast, watch};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-/// How long a worker may keep a job before another one takes it over, in seconds.
-const LEASE_SECONDS: i32 = 120;
-/// How often a job is tried before it is left for the operator.
-const MAX_ATTEMPTS: i32 = 12;
-/// How long an idle worker waits when nothing wakes it: for jobs of other processes and for retries.
+use crate::schedule::{FAN_OUT, Planned, fan_out};
+use crate::{CHANNEL, Failure, Job, Schedule, sql};
+
+/// How long an idle worker waits when nothing wakes it, and how often it looks after what waits.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A claimed job.
-#[derive(Debug, Clone, diesel::QueryableByName)]
-pub struct Job {
-    /// The same at every attempt.
-    #[diesel(sql_type = SqlUuid)]
-    pub id: Uuid,
-    /// The organization whose change caused it.
-    #[diesel(sql_type = Nullable<SqlUuid>)]
-    pub org_id: Option<OrgId>,
-    /// Which handler it is for.
-    #[diesel(sql_type = Text)]
-    pub kind: String,
-    #[diesel(sql_type = Jsonb)]
-    payload: serde_json::Value,
-    /// 1 at the first.
-    #[diesel(sql_type = Integer)]
-    pub attempts: i32,
-}
+/// How often the outcome of a job is written anew while the database is away.
+const SETTLE_TRIES: usize = 10;
 
-impl Job {
-    /// What it was enqueued with.
-    ///
-    /// # Errors
-    /// [`Failure::Final`]: a payload that can't be read will not get better.
-    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_value(self.payload.clone()).map_err(|e| Failure::Final(format!("payload: {e}")))
-    }
-}
-
-/// Why a job was not done. The text is for the operator and must not carry personal data.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// Try again later.
-    Retry(String),
-    /// Never try again.
-    Final(String),
-}
-
-impl From<crm_core::Error> for Failure {
-    fn from(error: crm_core::Error) -> Self {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Self::Retry(format!("{error}{cause}"))
-    }
-}
-
-/// Takes jobs from the outbox. Any number of workers may run, in one process or in many.
+/// Does jobs. Any number of workers may run, in one process or in many.
 #[derive(Debug, Clone)]
 pub struct Worker {
     db: Db,
+    slots: usize,
+    lease: Duration,
+    attempts: i32,
+    wait: Duration,
+    plan: Vec<Planned>,
 }
 
 impl Worker {
-    /// A worker on `db`.
+    /// A worker on `db` that does four jobs at once, gives each 90 seconds, and tries it twelve times over some three hours.
     pub const fn new(db: Db) -> Self {
-        Self { db }
+        let (lease, wait) = (Duration::from_secs(120), Duration::from_secs(10));
+        Self { db, slots: 4, lease, attempts: 12, wait, plan: Vec::new() }
     }
 
-    /// Works until `stop` turns true or its sender is gone; a job under way is finished first. Where the future is dropped instead,
-    /// another worker takes that job over when its lease ends.
-    pub async fn run(
-        &self,
-        handle: &impl AsyncFn(&Job) -> Result<(), Failure>,
-        mut stop: watch::Receiver<bool>,
-    ) {
-        while !*stop.borrow() {
-            match self.work_off(handle).await {
-                Ok(0) => {}
-                Ok(_) => continue,
-                Err(error) => tracing::warn!(%error, "the outbox can't be read"),
-            }
-            tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return,
-                _ = timeout(IDLE, self.db.outbox_signal().notified()) => {}
-            }
-        }
+    /// Does that many jobs at once.
+    #[must_use]
+    pub fn slots(self, slots: usize) -> Self {
+        Self { slots: slots.max(1), ..self }
     }
 
-    /// Does the job that has been due longest, if there is one, and answers how many that were.
+    /// Gives a job up to others after `lease`, and to nobody before: it may take three quarters of that.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// Tries a job `attempts` times, the second time after `wait` at most, and then after twice as long each time.
+    #[must_use]
+    pub fn attempts(self, attempts: i32, wait: Duration) -> Self {
+        Self { attempts, wait, ..self }
+    }
+
+    /// Sees to it that `schedules` fire.
+    ///
+    /// # Errors
+    /// `Internal` for a cron expression that is none.
+    pub fn schedules(self, schedules: &[Schedule]) -> Result<Self> {
+        let plan = schedules.iter().map(|schedule| Planned::new(*schedule)).collect::<Result<_>>()?;
+        Ok(Self { plan, ..self })
+    }
+
+    /// Works until `stop` turns true; jobs under way are finished first. Where its sender is gone, until nothing is due. Where the
+    /// future is dropped instead, other workers take the jobs under way over when their leases end.
+    pub async fn run(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>, stop: watch::Receiver<bool>) {
+        let floor = Floor::new(self);
+        let slots = (0..self.slots).map(|_| async {
+            while let Some(job) = self.next(&floor, stop.clone()).await {
+                self.work(handle, &job).await;
+                floor.leave(job.lane());
+            }
+        });
+        tokio::join!(join_all(slots), self.keep_time(stop.clone()));
+    }
+
+    /// Does one job that is due, if there is one, and answers how many that were.
     ///
     /// # Errors
     /// `Unavailable` without a database.
     pub async fn work_off(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>) -> Result<usize> {
-        let lease = Uuid::now_v7();
-        let Some(job) = self.claim(lease).await? else {
+        while self.sweep().await? {}
+        let Some(job) = self.claim(Uuid::nil(), Vec::new()).await? else {
             return Ok(0);
         };
-        let outcome = handle(&job).await;
-        if let Err(failure) = &outcome {
-            tracing::warn!(job = %job.id, kind = job.kind, attempt = job.attempts, ?failure, "job failed");
-        }
-        self.finish(&job, lease, outcome).await?;
+        self.work(handle, &job).await;
         Ok(1)
     }
 
-    /// One job, whose lease covers the time it takes.
-    async fn claim(&self, lease: Uuid) -> Result<Option<Job>> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a set-returning function in FROM has no form in the DSL"
-        )]
-        let query = diesel::sql_query("SELECT * FROM outbox_claim($1, 1, $2)")
-            .bind::<SqlUuid, _>(lease)
-            .bind::<Integer, _>(LEASE_SECONDS);
-        self.db.platform(async |p| Ok(query.get_result(p.conn()?).await.optional()?)).await
+    /// The next job for a slot. One slot at a time claims or waits, so that an idle worker asks once and not once per slot.
+    async fn next(&self, floor: &Floor, mut stop: watch::Receiver<bool>) -> Option<Job> {
+        let mut turn = floor.turn.lock().await;
+        while !*stop.borrow() {
+            while turn.signals.try_recv().is_ok() {}
+            match self.claim(turn.after, floor.full()).await {
+                Ok(Some(job)) => {
+                    turn.after = job.lane();
+                    floor.enter(job.lane());
+                    return Some(job);
+                }
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "no job can be claimed"),
+            }
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return None,
+                () = woken(&mut turn.signals) => {}
+                () = floor.left.notified() => {}
+                () = sleep(IDLE) => {}
+            }
+        }
+        None
     }
 
-    async fn finish(&self, job: &Job, lease: Uuid, outcome: Result<(), Failure>) -> Result<()> {
-        diesel::define_sql_function! { fn outbox_done(id: SqlUuid, lease: SqlUuid) -> Nullable<Text>; }
-        diesel::define_sql_function! {
-            fn outbox_failed(id: SqlUuid, lease: SqlUuid, error: Text, retry_seconds: Nullable<Integer>) -> Nullable<Text>;
+    async fn claim(&self, after: Uuid, except: Vec<Uuid>) -> Result<Option<Job>> {
+        let claim = sql::Claim { lease: Uuid::now_v7(), after, except, seconds: self.lease.as_secs_f64() };
+        self.db.platform(async |p| Ok(claim.get_result(p.conn()?).await.optional()?)).await
+    }
+
+    /// Does a job and writes down how it went.
+    async fn work(&self, handle: &impl AsyncFn(&Job) -> Result<(), Failure>, job: &Job) {
+        let working = async {
+            match job.kind.as_str() {
+                FAN_OUT => fan_out(&self.db, job).await,
+                _ => handle(job).await,
+            }
+        };
+        let limit = self.lease.mul_f64(0.75);
+        let done = match timeout(limit, AssertUnwindSafe(working).catch_unwind()).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => Err(Failure::Retry("the handler panicked".into())),
+            Err(_) => Err(Failure::Retry("the handler took too long".into())),
+        };
+        let outcome = match &done {
+            Ok(()) => "done",
+            Err(Failure::Retry(_)) if job.attempts < self.attempts => "retry",
+            Err(_) => "dead",
+        };
+        metrics::counter!("jobs_total", "kind" => job.kind.clone(), "outcome" => outcome).increment(1);
+        if let Err(failure) = &done {
+            tracing::warn!(job = %job.id, kind = job.kind, attempt = job.attempts, ?failure, "job failed");
         }
-        self.db
+        for _ in 0..SETTLE_TRIES {
+            match self.settle(job, &done).await {
+                Err(Error::Unavailable(_)) => sleep(IDLE).await,
+                Err(error) => {
+                    return tracing::error!(job = %job.id, %error, "the outcome of a job can't be written");
+                }
+                Ok(()) => return,
+            }
+        }
+    }
+
+    async fn settle(&self, job: &Job, done: &Result<(), Failure>) -> Result<()> {
+        if job.is_done() {
+            return Ok(());
+        }
+        let held: bool = self
+            .db
             .platform(async |p| {
                 let conn = p.conn()?;
-                match outcome {
-                    Ok(()) => diesel::select(outbox_done(job.id, lease)).execute(conn).await?,
-                    Err(failure) => {
-                        let (error, retry) = match failure {
-                            Failure::Retry(error) if job.attempts < MAX_ATTEMPTS => {
-                                (error, Some(backoff(job.attempts)))
-                            }
-                            Failure::Retry(error) | Failure::Final(error) => (error, None),
-                        };
-                        diesel::select(outbox_failed(job.id, lease, error, retry)).execute(conn).await?
+                let held = match done {
+                    Ok(()) => diesel::select(sql::jobs_done(job.id, job.lease())).get_result(conn).await?,
+                    Err(Failure::Retry(error)) if job.attempts < self.attempts => {
+                        let wait = Some(self.wait.as_secs_f64());
+                        let failed = sql::jobs_failed(job.id, job.lease(), error.as_str(), wait);
+                        diesel::select(failed).get_result(conn).await?
+                    }
+                    Err(Failure::Retry(error) | Failure::Final(error)) => {
+                        let failed = sql::jobs_failed(job.id, job.lease(), error.as_str(), None::<f64>);
+                        diesel::select(failed).get_result(conn).await?
                     }
                 };
-                Ok(())
+                Ok::<_, Error>(held)
             })
-            .await
+            .await?;
+        if !held {
+            tracing::warn!(job = %job.id, kind = job.kind, "another worker has taken the job over");
+        }
+        Ok(())
+    }
+
+    /// Looks after what waits, beside the slots.
+    async fn keep_time(&self, mut stop: watch::Receiver<bool>) {
+        let mut plan = self.plan.clone();
+        loop {
+            for planned in &mut plan {
+                if let Err(error) = planned.fire(&self.db).await {
+                    tracing::warn!(%error, "a schedule can't be looked at");
+                }
+            }
+            let pause = match self.sweep().await {
+                Ok(true) => Duration::ZERO,
+                Ok(false) => IDLE,
+                Err(error) => {
+                    tracing::warn!(%error, "waiting jobs can't be looked at");
+                    IDLE
+                }
+            };
+            if timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// Makes due what has waited long enough; whether there may be more.
+    async fn sweep(&self) -> Result<bool> {
+        let sweep = sql::jobs_sweep(self.attempts, self.wait.as_secs_f64());
+        self.db.platform(async |p| Ok(diesel::select(sweep).get_result(p.conn()?).await?)).await
     }
 }
 
-/// Seconds until the next attempt: doubling from five to an hour, with jitter so that failures do not march in step.
-fn backoff(attempts: i32) -> i32 {
-    let base = 5_i32.saturating_mul(1 << attempts.clamp(0, 10)).min(3600);
-    base / 2 + rand::rng().random_range(0..=base / 2)
+/// What the slots of a running worker share.
+struct Floor {
+    turn: Mutex<Turn>,
+    /// How many jobs of each lane are under way.
+    busy: Briefly<HashMap<Uuid, usize>>,
+    /// How many of one lane may be.
+    most: usize,
+    /// One has been finished.
+    left: Notify,
+}
+
+/// What the slot has whose turn it is to claim.
+struct Turn {
+    after: Uuid,
+    signals: broadcast::Receiver<Signal>,
+}
+
+impl Floor {
+    fn new(worker: &Worker) -> Self {
+        Self {
+            turn: Mutex::new(Turn { after: Uuid::nil(), signals: worker.db.signals() }),
+            busy: Briefly::default(),
+            most: (worker.slots / 2).max(1),
+            left: Notify::new(),
+        }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, HashMap<Uuid, usize>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lanes that leave the other slots to others.
+    fn full(&self) -> Vec<Uuid> {
+        self.busy().iter().filter(|(_, count)| **count >= self.most).map(|(lane, _)| *lane).collect()
+    }
+
+    fn enter(&self, lane: Uuid) {
+        *self.busy().entry(lane).or_default() += 1;
+    }
+
+    fn leave(&self, lane: Uuid) {
+        let mut busy = self.busy();
+        if let Some(count) = busy.get_mut(&lane) {
+            *count -= 1;
+            if *count == 0 {
+                busy.remove(&lane);
+            }
+        }
+        self.left.notify_one();
+    }
+}
+
+/// Waits until somebody has put jobs in, as far as this process hears of it.
+async fn woken(signals: &mut broadcast::Receiver<Signal>) {
+    loop {
+        match signals.recv().await {
+            Ok(signal) if signal.channel != CHANNEL => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+        }
+    }
 }
