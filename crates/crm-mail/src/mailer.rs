@@ -1,16 +1,22 @@
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::Utc;
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor,
     message::{Body, Mailbox, MultiPart, SinglePart, header::ContentTransferEncoding},
+    transport::smtp,
 };
 use minijinja::Environment;
+use tokio::time::timeout;
 
 use crate::{
     Error, Message, files,
     template::{self, Rendered},
 };
+
+/// How long reaching the server may take, and then handing a message over: together less than a job may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(25);
+const HANDOVER_LIMIT: Duration = Duration::from_secs(50);
 
 /// Where mail goes.
 #[derive(Clone)]
@@ -33,6 +39,15 @@ pub struct Mailer {
     from: Mailbox,
     templates: Arc<Environment<'static>>,
     sink: Sink,
+}
+
+/// What a mail that was sent is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Its subject.
+    pub subject: String,
+    /// Its Message-ID, which stays the same however often it is sent.
+    pub message_id: String,
 }
 
 #[derive(Clone)]
@@ -74,10 +89,11 @@ impl Mailer {
     /// Composes and sends one message.
     ///
     /// # Errors
-    /// See [`Error::is_permanent`] for whether to try again.
-    pub async fn send(&self, message: &Message) -> Result<(), Error> {
-        let mail = self.compose(message)?;
-        let (message_id, template) = (message.id, message.template.name());
+    /// Tells whether the server has taken it: no for [`Error::Temporary`] and [`Error::Refused`], perhaps for
+    /// [`Error::Uncertain`].
+    pub async fn send(&self, message: &Message) -> Result<Sent, Error> {
+        let (mail, sent) = self.compose(message)?;
+        let (id, template) = (message.id, message.template.as_str());
         match &self.sink {
             Sink::Files(dir) => {
                 let name = file_name(message);
@@ -86,17 +102,17 @@ impl Mailer {
                 let dir = dir.clone();
                 let written = tokio::task::spawn_blocking(move || files::write(&dir, &name, text.as_bytes()));
                 let path = written.await.map_err(std::io::Error::from)??;
-                tracing::info!(%message_id, template, path = %path.display(), "mail written");
+                tracing::info!(message_id = %id, template, path = %path.display(), "mail written");
             }
             Sink::Smtp { transport, .. } => {
-                transport.send(mail).await?;
-                tracing::info!(%message_id, template, "mail sent");
+                hand_over(transport, mail).await?;
+                tracing::info!(message_id = %id, template, "mail sent");
             }
         }
-        Ok(())
+        Ok(sent)
     }
 
-    fn compose(&self, message: &Message) -> Result<lettre::Message, Error> {
+    fn compose(&self, message: &Message) -> Result<(lettre::Message, Sent), Error> {
         let to: Address = message.to.parse().map_err(not_composed)?;
         let Rendered { subject, text, html } =
             template::render(&self.templates, message.template, &message.data)?;
@@ -107,18 +123,50 @@ impl Mailer {
             }
             Sink::Smtp { .. } => Body::new,
         };
-        lettre::Message::builder()
-            .message_id(Some(format!("<{}@{}>", message.id, self.from.email.domain())))
+        let message_id = format!("<{}@{}>", message.id, self.from.email.domain());
+        let mail = lettre::Message::builder()
+            .message_id(Some(message_id.clone()))
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .subject(subject)
+            .subject(subject.clone())
             .multipart(
                 MultiPart::alternative()
                     .singlepart(SinglePart::plain(encode(text)))
                     .singlepart(SinglePart::html(encode(html))),
             )
-            .map_err(not_composed)
+            .map_err(not_composed)?;
+        Ok((mail, Sent { subject, message_id }))
     }
+}
+
+/// Tries the connection before the message is risked on it: what fails until then has certainly not sent it.
+async fn hand_over(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    mail: lettre::Message,
+) -> Result<(), Error> {
+    let tried = transport.clone();
+    match to_its_end(CONNECT_LIMIT, async move { tried.test_connection().await }).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return Err(Error::before_handover("the mail server does not answer")),
+        Ok(Err(error)) => return Err(Error::before_handover(error)),
+        Err(late) => return Err(Error::before_handover(late)),
+    }
+    // Lets that connection go back to the pool, where sending finds it.
+    tokio::task::yield_now().await;
+    let transport = transport.clone();
+    match to_its_end(HANDOVER_LIMIT, async move { transport.send(mail).await }).await {
+        Ok(answered) => answered.map(drop).map_err(Error::of_handover),
+        Err(late) => Err(Error::Uncertain(late.into())),
+    }
+}
+
+/// Waits for a conversation with the server no longer than `limit`. It goes on by itself: the pool would lend a connection that was
+/// left in the middle of one to the next mail, which would take the old answers for its own.
+async fn to_its_end<T: Send + 'static>(
+    limit: Duration,
+    conversation: impl Future<Output = Result<T, smtp::Error>> + Send + 'static,
+) -> Result<Result<T, smtp::Error>, std::io::Error> {
+    Ok(timeout(limit, tokio::spawn(conversation)).await??)
 }
 
 fn not_composed(error: impl fmt::Display) -> Error {
@@ -129,7 +177,7 @@ fn not_composed(error: impl fmt::Display) -> Error {
 fn file_name(message: &Message) -> String {
     let time = Utc::now().format("%Y%m%dT%H%M%S%.3fZ");
     let short_id = message.id.as_u128() as u32; // the random end of a version 7 UUID
-    format!("{time}-{}-{short_id:08x}.eml", message.template.name())
+    format!("{time}-{}-{short_id:08x}.eml", message.template.as_str())
 }
 
 /// The host and port of an URL.

@@ -1,23 +1,14 @@
 use minijinja::{
     Environment, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter, value::Serde,
 };
-use serde::{Deserialize, Serialize};
 
 /// Lists the templates; each is three files in `templates/`.
 macro_rules! templates {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What a mail says; each variant names the values it needs.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum Template {
-            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
-        }
-
-        impl Template {
-            /// The name, as stored and as logged.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)* }
-            }
-        }
+        crm_core::text_enum!(
+            /// What a mail says; each variant names the values it needs.
+            Template { $($(#[$doc])* $variant = $name),* }
+        );
 
         const SOURCES: &[(&str, &str)] = &[
             ("layout.html", include_str!("../templates/layout.html")),
@@ -44,6 +35,44 @@ templates! {
     MembershipRemoved = "membership_removed",
     /// Tells a member of a record that is theirs now: `org_name`, `assigned_by`, `kind`, `title`, `link`.
     Assigned = "assigned",
+    /// Greets somebody whose account is new: `name`, `link`.
+    Welcome = "welcome",
+    /// Signs in whoever opens it: `link`, `valid_minutes`.
+    SignInLink = "sign_in_link",
+    /// Signs in whoever types it: `code`, `valid_minutes`.
+    SignInCode = "sign_in_code",
+    /// Tells a member that a comment mentions them: `org_name`, `by`, `kind`, `title`, `excerpt`, `link`.
+    Mentioned = "mentioned",
+    /// Tells a member of a comment on a record of theirs: `org_name`, `by`, `kind`, `title`, `excerpt`, `link`.
+    Commented = "commented",
+    /// Sums up what a member was not told at once: `org_name`, `name`, `count` and `items` of `text`, `link`, `at`.
+    Digest = "digest",
+    /// Tells of a new personal access token: `name`, `org_name`, `token_name`, `at`.
+    TokenCreated = "token_created",
+    /// Tells that the second factor was set up or taken away: `name`, `what`, `at`.
+    TwoFactorChanged = "two_factor_changed",
+}
+
+impl Template {
+    /// Whether it concerns the safety of somebody's account, so that no organization can suppress it.
+    pub const fn is_about_account(self) -> bool {
+        match self {
+            Self::VerifyEmail
+            | Self::PasswordReset
+            | Self::PasswordChanged
+            | Self::Welcome
+            | Self::SignInLink
+            | Self::SignInCode
+            | Self::TokenCreated
+            | Self::TwoFactorChanged => true,
+            Self::Invitation
+            | Self::MembershipRemoved
+            | Self::Assigned
+            | Self::Mentioned
+            | Self::Commented
+            | Self::Digest => false,
+        }
+    }
 }
 
 /// The three texts of a mail.
@@ -71,7 +100,7 @@ pub(crate) fn render(
     data: &serde_json::Value,
 ) -> Result<Rendered, minijinja::Error> {
     let values = Value::from(Serde(data));
-    let fill = |part| environment.get_template(&format!("{}.{part}", template.name()))?.render(&values);
+    let fill = |part| environment.get_template(&format!("{template}.{part}"))?.render(&values);
     Ok(Rendered { subject: fill("subject")?, text: fill("txt")?, html: fill("html")? })
 }
 

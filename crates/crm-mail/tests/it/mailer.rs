@@ -1,13 +1,12 @@
-mod smtp;
+//! How a mail is composed and handed over.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
+use crm_mail::{Error, Mailer, Message, Template, Transport};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use uuid::Uuid;
 
-use self::smtp::SmtpServer;
-use crate::{Error, Mailer, Message, Template, Transport};
+use crate::smtp::{HANG_UP, SLOWLY, SmtpServer, mailer as smtp};
 
 const LINK: &str = "https://crm.example.com/invitations/accept?org=0190d5a6-7b1c-7c3e-9f00-3d2b1a000001&token=\
                     q8Zt5yQm2VbN7xWcR4kLpT1sJ9hGfD6aE3uI0oYvKwMzXnBrPdHjCgFlSeAtUiOq";
@@ -147,7 +146,6 @@ async fn a_directory_that_cannot_be_written_is_a_temporary_fault() {
     fs::write(desk.mail_dir(), "in the way").unwrap();
     let error = desk.mailer.send(&invitation()).await.unwrap_err();
     assert!(matches!(error, Error::Temporary(_)), "{error:?}");
-    assert!(!error.is_permanent());
 }
 
 #[tokio::test]
@@ -172,7 +170,24 @@ async fn every_template_says_what_it_is_told() {
             json!({ "org_name": "Acme", "assigned_by": "Ann", "kind": "lead", "title": "Big deal", "link": LINK }),
             "Ann assigned you a lead of Acme: ",
         ),
+        (Template::Welcome, json!({ "name": "Bob", "link": LINK }), "your Amphora account is ready."),
+        (Template::SignInLink, json!({ "link": LINK, "valid_minutes": 10 }), "10 minutes and works once"),
+        (Template::SignInCode, json!({ "code": "482913", "valid_minutes": 10 }), "482913"),
+        (Template::Mentioned, comment(), "Ann mentioned you in a comment on a lead of Acme: "),
+        (Template::Commented, comment(), "They like oak."),
+        (Template::Digest, digest(), "2026-11-21 18:45"),
+        (
+            Template::TokenCreated,
+            json!({ "name": "Bob", "org_name": "Acme", "token_name": "Import", "at": "2026-11-21 18:45 UTC" }),
+            "Import",
+        ),
+        (
+            Template::TwoFactorChanged,
+            json!({ "name": "Bob", "what": "it was turned off", "at": "2026-11-21 18:45 UTC" }),
+            "it was turned off",
+        ),
     ];
+    assert_eq!(cases.len(), Template::WORDS.len());
     for (template, data, expected) in cases {
         let mail = desk.send(&Message::new("bob@example.org", template, data.clone())).await;
         assert!(mail.text.contains(expected), "{template:?}: {}", mail.text);
@@ -189,9 +204,61 @@ async fn every_template_says_what_it_is_told() {
                 let error =
                     desk.mailer.send(&Message::new("bob@example.org", template, data)).await.unwrap_err();
                 assert!(matches!(error, Error::Compose(_)), "{template:?} without {name}: {error:?}");
-                assert!(error.is_permanent());
             }
         }
+    }
+}
+
+fn comment() -> Value {
+    json!({
+        "org_name": "Acme", "by": "Ann", "kind": "lead", "title": "Big deal", "excerpt": "They like oak.", "link": LINK,
+    })
+}
+
+fn digest() -> Value {
+    let item = |text: &str| json!({ "text": text, "link": LINK, "at": "2026-11-21 18:45" });
+    json!({ "org_name": "Acme", "name": "Bob", "count": 2, "items": [item("Ann mentioned you"), item("Big deal is due")] })
+}
+
+#[tokio::test]
+async fn a_digest_lists_its_items_and_says_how_many_it_leaves_out() {
+    let desk = Desk::new();
+    let mail = desk.send(&Message::new("bob@example.org", Template::Digest, digest())).await;
+    assert_eq!(mail.header("Subject"), "2 notifications from Acme");
+    assert_eq!(mail.text.lines().filter(|line| *line == LINK).count(), 2, "{}", mail.text);
+    assert_eq!(mail.html.matches("<li ").count(), 2, "{}", mail.html);
+    assert!(!mail.text.contains("more in Amphora"), "{}", mail.text);
+    let mut data = digest();
+    data["count"] = json!(30);
+    let mail = desk.send(&Message::new("bob@example.org", Template::Digest, data)).await;
+    for part in [mail.text, mail.html] {
+        assert!(part.contains("There are 28 more in Amphora."), "{part}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_stands_in_no_subject() {
+    let data = json!({ "code": "482913", "valid_minutes": 10 });
+    let mail = Desk::new().send(&Message::new("bob@example.org", Template::SignInCode, data)).await;
+    assert!(!mail.headers.iter().any(|line| line.contains("482913")), "{:?}", mail.headers);
+    assert!(mail.text.lines().any(|line| line == "482913"), "{}", mail.text);
+}
+
+#[tokio::test]
+async fn whatever_people_write_is_escaped_in_a_comment_and_a_digest() {
+    let hostile = "</blockquote><img src=x onerror=\"alert(1)\">\r\nBcc: eve@example.net";
+    let mut said = comment();
+    for name in ["by", "title", "excerpt"] {
+        said[name] = json!(hostile);
+    }
+    let mut summed = digest();
+    summed["items"][0]["text"] = json!(hostile);
+    let cases = [(Template::Mentioned, &said), (Template::Commented, &said), (Template::Digest, &summed)];
+    for (template, data) in cases {
+        let mail = Desk::new().send(&Message::new("bob@example.org", template, data.clone())).await;
+        assert!(!mail.html.contains("<img"), "{template}: {}", mail.html);
+        assert!(!mail.text.lines().any(|line| line.starts_with("Bcc")), "{template}: {}", mail.text);
+        assert!(!mail.headers.iter().any(|line| line.starts_with("Bcc")), "{template}: {:?}", mail.headers);
     }
 }
 
@@ -243,25 +310,14 @@ async fn a_recipient_is_one_bare_address() {
 }
 
 #[tokio::test]
-async fn a_message_survives_the_outbox() {
-    let message = Message { id: Uuid::nil(), ..invitation_with("link", "x") };
-    let stored = serde_json::to_value(&message).unwrap();
-    assert_eq!(stored["template"], "invitation");
-    assert_eq!(stored["to"], "bob@example.org");
-    assert_eq!(serde_json::from_value::<Message>(stored).unwrap(), message);
-}
-
-fn smtp(url: String) -> Mailer {
-    Mailer::new(&Transport::Smtp { url }, "crm@example.com").unwrap()
-}
-
-#[tokio::test]
 async fn a_server_receives_the_mail() {
     let mut server = SmtpServer::accepting().await;
     let mailer = smtp(format!("smtp://{}", server.address));
     let message = invitation_with("org_name", "Čajovna");
     for _ in 0..2 {
-        mailer.send(&message).await.unwrap();
+        let sent = mailer.send(&message).await.unwrap();
+        assert_eq!(sent.subject, "Ann invites you to Čajovna");
+        assert_eq!(sent.message_id, format!("<{}@example.com>", message.id));
         let received = server.received.recv().await.unwrap();
         assert_eq!(received.envelope, ["MAIL FROM:<crm@example.com>", "RCPT TO:<bob@example.org>"]);
         assert!(received.content.is_ascii());
@@ -274,27 +330,38 @@ async fn a_server_receives_the_mail() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_permanent_unless_it_is_for_now_or_about_the_login() {
-    for (command, reply, is_permanent) in [
-        ("RCPT", "550 no such user", true),
-        ("MAIL", "553 not from you", true),
-        ("DATA", "554 spam", true),
-        ("RCPT", "450 try later", false),
-        ("DATA", "421 shutting down", false),
-        ("AUTH", "535 wrong password", false),
-        ("MAIL", "530 log in first", false),
-    ] {
-        let server = SmtpServer::start(command, reply).await;
+async fn an_error_tells_whether_the_server_has_the_mail() {
+    let refused = |error: &Error| matches!(error, Error::Refused(_));
+    let temporary = |error: &Error| matches!(error, Error::Temporary(_));
+    let uncertain = |error: &Error| matches!(error, Error::Uncertain(_));
+    let cases: [(_, _, fn(&Error) -> bool); 13] = [
+        ("RCPT", "550 no such user", refused),
+        ("MAIL", "553 not from you", refused),
+        ("DATA", "554 spam", refused),
+        (".", "554 spam", refused),
+        ("RCPT", "450 try later", temporary),
+        ("DATA", "421 shutting down", temporary),
+        (".", "452 disk full", temporary),
+        ("MAIL", "530 log in first", temporary),
+        // Of the connection that is tried first.
+        ("AUTH", "535 wrong password", temporary),
+        ("EHLO", "554 not to you", temporary),
+        ("EHLO", HANG_UP, temporary),
+        ("NOOP", HANG_UP, temporary),
+        // The server had it all and said nothing more.
+        (".", HANG_UP, uncertain),
+    ];
+    for (command, reply, is_expected) in cases {
+        let server = SmtpServer::start([(command, reply)]).await;
         let error =
             smtp(format!("smtp://ann:secret@{}", server.address)).send(&invitation()).await.unwrap_err();
-        assert_eq!(error.is_permanent(), is_permanent, "{reply}: {error:?}");
-        assert_eq!(matches!(error, Error::Refused(_)), is_permanent, "{reply}: {error:?}");
-        assert!(!error.to_string().contains(reply), "{error}");
+        assert!(is_expected(&error), "{command} {reply}: {error:?}");
+        assert!(reply == HANG_UP || !error.to_string().contains(reply), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_is_a_temporary_fault() {
+async fn a_server_that_is_away_has_nothing() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
@@ -303,11 +370,26 @@ async fn a_server_that_is_away_is_a_temporary_fault() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_nobody_waits_for_does_not_mix_with_the_next() {
+    let mut server = SmtpServer::start([(".", SLOWLY), (".", "554 spam")]).await;
+    let mailer = server.mailer();
+    let given_up = invitation();
+    tokio::select! {
+        biased;
+        sent = mailer.send(&given_up) => panic!("{sent:?}"),
+        _ = server.received.recv() => {}
+    }
+    // The answer to the first mail, which is good, comes while the second is under way.
+    let error = mailer.send(&invitation()).await.unwrap_err();
+    assert!(matches!(error, Error::Refused(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_server_without_tls_gets_nothing_if_tls_is_required() {
     let mut server = SmtpServer::accepting().await;
     let error =
         smtp(format!("smtp://{}?tls=required", server.address)).send(&invitation()).await.unwrap_err();
-    assert!(!error.is_permanent(), "{error:?}");
+    assert!(matches!(error, Error::Temporary(_)), "{error:?}");
     assert!(server.received.try_recv().is_err());
 }
 
