@@ -21,6 +21,9 @@ pub enum Error {
     /// No blob has this key.
     #[error("no such file")]
     NotFound,
+    /// The bytes are not those that were stored.
+    #[error("the file was damaged in the store")]
+    Damaged,
     /// The text is not a storage key.
     #[error("not a storage key")]
     BadKey,

@@ -18,6 +18,16 @@ impl Key {
         Self { org, id }
     }
 
+    /// What the keys of an organization begin with.
+    pub(crate) fn folder(org: Uuid) -> Path {
+        Path::from(org.to_string())
+    }
+
+    /// Which one.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
     pub(crate) fn path(&self) -> Path {
         Path::from_iter([self.org.to_string(), self.id.to_string()])
     }

@@ -9,9 +9,11 @@ mod key;
 mod storage;
 
 #[cfg(test)]
+mod bucket_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::Error;
 pub use file::clean_file_name;
 pub use key::Key;
-pub use storage::{Blob, MAX_ATTACHMENT_BYTES, Storage, Stored};
+pub use storage::{Blob, Bucket, MAX_ATTACHMENT_BYTES, Storage, Stored};

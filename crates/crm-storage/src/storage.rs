@@ -1,8 +1,16 @@
-use std::{fmt, os::unix::fs::DirBuilderExt as _, path::Path, pin::pin, sync::Arc, time::SystemTime};
+use std::fmt;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream::BoxStream};
-use object_store::{ObjectStore, ObjectStoreExt as _, buffered::BufWriter, local::LocalFileSystem};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, future, stream, stream::BoxStream};
+use object_store::aws::{AmazonS3Builder, Checksum};
+use object_store::{
+    ObjectStore, ObjectStoreExt as _, RetryConfig, buffered::BufWriter, local::LocalFileSystem,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
@@ -12,8 +20,33 @@ use crate::{Error, Key, clean_file_name, file};
 /// The largest attachment: 25 MiB.
 pub const MAX_ATTACHMENT_BYTES: u64 = 25 * 1024 * 1024;
 
+/// For how long a bucket that does not answer is tried.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How much of an upload is held in memory before it is passed on; buckets take no smaller parts.
 const PART_BYTES: usize = 5 * 1024 * 1024;
+
+/// A bucket of Amazon S3 or of a service that speaks like it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// Where it lies.
+    pub region: String,
+    /// The service, if it is not Amazon's; `http://` only where nobody listens in.
+    pub endpoint: Option<String>,
+    /// Access key id and secret; without them those of the machine are used.
+    pub credentials: Option<(String, String)>,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
 
 /// The blobs of all organizations.
 #[derive(Debug, Clone)]
@@ -44,6 +77,26 @@ pub struct Blob {
     pub bytes: BoxStream<'static, Result<Bytes, Error>>,
 }
 
+impl Blob {
+    /// The same bytes, held against the digest they were stored with: the stream fails at its end if they are others.
+    #[must_use]
+    pub fn verified(self, sha256: String) -> Self {
+        let Self { size_bytes, bytes } = self;
+        let hashed =
+            stream::try_unfold((bytes, Sha256::new(), sha256), async |(mut bytes, mut digest, want)| {
+                match bytes.try_next().await? {
+                    Some(chunk) => {
+                        digest.update(&chunk);
+                        Ok(Some((chunk, (bytes, digest, want))))
+                    }
+                    None if format!("{:x}", digest.finalize()) == want => Ok(None),
+                    None => Err(Error::Damaged),
+                }
+            });
+        Self { size_bytes, bytes: hashed.boxed() }
+    }
+}
+
 impl Storage {
     /// Keeps blobs in `store`.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
@@ -58,6 +111,35 @@ impl Storage {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         // A row that names a blob must not outlive it in a power cut.
         Ok(Self::new(Arc::new(LocalFileSystem::new_with_prefix(dir)?.with_fsync(true))))
+    }
+
+    /// Keeps blobs in a bucket of an S3-compatible service.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the settings don't make sense together.
+    pub fn bucket(bucket: &Bucket) -> Result<Self, Error> {
+        // The client takes whichever provider of TLS the process has settled on; it fails only if there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&bucket.name)
+            .with_region(&bucket.region)
+            .with_checksum_algorithm(Checksum::SHA256)
+            .with_retry(RetryConfig { max_retries: 3, retry_timeout: PATIENCE, ..RetryConfig::default() });
+        if let Some(endpoint) = &bucket.endpoint {
+            builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
+        }
+        if let Some((id, secret)) = &bucket.credentials {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+        }
+        Ok(Self::new(Arc::new(builder.build().map_err(Error::from)?)))
+    }
+
+    /// Whether the store can be reached and used.
+    ///
+    /// # Errors
+    /// [`Error::Store`], with the reason behind it.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.store.list(None).try_next().await.map(drop).map_err(Error::from)
     }
 
     /// Streams `bytes` into the blob `id` of `org`; nothing remains when it fails. Of a call that is dropped
@@ -121,10 +203,10 @@ impl Storage {
         }
     }
 
-    /// The blobs last written before `time`, so that those no row names can be swept.
-    pub fn written_before(&self, time: SystemTime) -> BoxStream<'static, Result<Key, Error>> {
+    /// The blobs of an organization last written before `time`, so that those no row names can be swept.
+    pub fn written_before(&self, org: Uuid, time: SystemTime) -> BoxStream<'static, Result<Key, Error>> {
         self.store
-            .list(None)
+            .list(Some(&Key::folder(org)))
             .map_err(Error::from)
             .try_filter_map(move |blob| {
                 let is_older = SystemTime::from(blob.last_modified) < time;

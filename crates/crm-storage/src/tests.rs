@@ -332,15 +332,23 @@ async fn deleting_twice_is_fine_and_reading_after_it_is_not_found() {
 }
 
 #[tokio::test]
-async fn old_blobs_can_be_listed() {
+async fn old_blobs_of_an_organization_can_be_listed() {
     let disk = Disk::new();
-    let stored = disk.put("a.txt", whole("hello")).await.unwrap();
-    fs::write(disk.dir.path().join("files/README"), "not a blob").unwrap();
+    let [ours, theirs] = [(); 2].map(|()| Uuid::now_v7());
+    let mut keys = Vec::new();
+    for org in [ours, theirs] {
+        let id = Uuid::now_v7();
+        disk.storage.put(org, id, "a.txt", MAX_ATTACHMENT_BYTES, whole("hello")).await.unwrap();
+        keys.push(Key::new(org, id));
+    }
+    fs::write(disk.dir.path().join(format!("files/{ours}/README")), "not a blob").unwrap();
+    let listed =
+        async |org, time| disk.storage.written_before(org, time).try_collect::<Vec<Key>>().await.unwrap();
     let soon = SystemTime::now() + Duration::from_secs(60);
-    let listed: Vec<Key> = disk.storage.written_before(soon).try_collect().await.unwrap();
-    assert_eq!(listed, [stored.key.parse().unwrap()]);
-    let listed: Vec<Key> = disk.storage.written_before(SystemTime::UNIX_EPOCH).try_collect().await.unwrap();
-    assert_eq!(listed, []);
+    assert_eq!(listed(ours, soon).await, keys[..1]);
+    assert_eq!(listed(theirs, soon).await, keys[1..]);
+    assert_eq!(listed(ours, SystemTime::UNIX_EPOCH).await, []);
+    assert_eq!(listed(Uuid::now_v7(), soon).await, []);
 }
 
 #[test]
