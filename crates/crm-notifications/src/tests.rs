@@ -1,0 +1,6 @@
+mod digests;
+mod feeds;
+mod lives;
+mod producers;
+mod readers;
+mod support;

@@ -1,0 +1,4 @@
+DROP FUNCTION record_title(uuid);
+DROP TABLE record_followers;
+DROP TABLE notification_preferences;
+DROP TABLE notifications;
