@@ -1,7 +1,8 @@
 use chrono::NaiveDate;
 use crm_core::{Error, FieldCode, Money, Result, rules};
+use crm_records::custom::CustomValues;
 use crm_records::list::{Field, Kind, Resource};
-use crm_records::{Base, Links, Target, link_fields};
+use crm_records::{Base, Described, Links, Target, link_fields};
 use crm_schema::leads;
 use diesel::prelude::*;
 use iso_currency::Currency;
@@ -279,8 +280,10 @@ impl LeadFields {
         name.or(self.email.as_ref()).cloned().unwrap_or_else(|| "a lead without a name".into())
     }
 
-    /// What `search=` looks at.
-    pub fn search_text(&self) -> String {
+    /// How the lead is found, and what it is called there.
+    pub fn described(&self) -> Described {
+        let title = self.display_name();
+        let subtitle = self.company_name.as_ref().filter(|name| **name != title).or(self.email.as_ref());
         let texts = [
             &self.title,
             &self.first_name,
@@ -291,7 +294,8 @@ impl LeadFields {
             &self.job_title,
             &self.city,
         ];
-        texts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
+        let text = texts.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
+        Described { subtitle: subtitle.cloned().unwrap_or_default(), title, text }
     }
 }
 
@@ -309,6 +313,8 @@ pub struct Lead {
     /// Who works on it, and its labels.
     #[serde(flatten)]
     pub links: Links,
+    /// The organization's own fields.
+    pub custom_fields: CustomValues,
 }
 
 impl Lead {
@@ -316,9 +322,17 @@ impl Lead {
     pub(crate) const READ_ONLY: &'static [&'static str] = &["is_sample"];
 
     /// A lead as it was stored.
-    pub(crate) fn stored(base: Base, fields: LeadFields, is_sample: bool, links: Links) -> Result<Self> {
+    pub(crate) fn stored((base, fields, is_sample, links, custom_fields): LeadRow) -> Result<Self> {
         // An amount never stands without its currency: a constraint sees to that.
         let fields = fields.settle("USD")?;
-        Ok(Self { base, fields, is_sample, links })
+        Ok(Self { base, fields, is_sample, links, custom_fields })
+    }
+
+    /// How the lead is found, and what it is called there.
+    pub(crate) fn described(&self) -> Described {
+        self.custom_fields.describe(self.fields.described())
     }
 }
+
+/// A lead as it is selected.
+pub(crate) type LeadRow = (Base, LeadFields, bool, Links, CustomValues);

@@ -1,21 +1,34 @@
 use crm_access::Require;
 use crm_core::{Code, Error, FieldCode, FieldError, Result, Scope, TenantTx};
+use crm_records::custom::CustomValues;
 use crm_records::list::{Clause, Page, Params, Shaped, SortValues, Value, Where};
 use crm_records::{
-    Base, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns, base_values, created,
-    deleted, diff, tell_assignees, updated,
+    Base, Described, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns,
+    base_values, created, deleted, diff, tell_assignees, updated,
 };
 use crm_schema::leads;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::model::{LEADS, Lead, LeadFields, LeadStatus};
+use crate::model::{LEADS, Lead, LeadFields, LeadRow, LeadStatus};
 
 /// The kind of record and its module.
 const LEAD: (&str, &str) = (LEADS.resource.kind, "leads");
 
-type Row = (Base, LeadFields, bool, Links, SortValues);
+/// What makes a lead, to select into a [`LeadRow`], and what is wanted beside it.
+macro_rules! lead_columns {
+    ($t:expr $(, $beside:expr)?) => {
+        (
+            base_columns!(leads),
+            LeadFields::as_select(),
+            leads::is_sample,
+            LinkIds::of("leads"),
+            CustomValues::of(&LEADS, $t.org()),
+            $($beside,)?
+        )
+    };
+}
 
 /// Lists the leads that the caller may see, newest first. Converted ones are left out unless `status` is asked for.
 ///
@@ -23,28 +36,22 @@ type Row = (Base, LeadFields, bool, Links, SortValues);
 /// `Forbidden` without `leads.view_lead`; 400 for parameters.
 pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>>> {
     let scope = t.require(LEADS.view)?;
-    let mut selection = LEADS.resource.select(params, t.caller(), scope)?;
+    let mut selection = LEADS.select(t, params, scope).await?;
     if !selection.mentions("status") {
         let converted = Value::Text(LeadStatus::Converted.as_str().to_owned());
         selection.and(LEADS.resource.compare("status", "IS DISTINCT FROM", converted));
     }
     let page = selection
         .run(t, async |t, f| {
-            let rows: Vec<Row> = leads::table
+            let rows: Vec<(Base, LeadFields, bool, Links, CustomValues, SortValues)> = leads::table
                 .filter(f.filter)
                 .order_by(f.slice)
-                .select((
-                    base_columns!(leads),
-                    LeadFields::as_select(),
-                    leads::is_sample,
-                    LinkIds::of("leads"),
-                    selection.keys(),
-                ))
+                .select(lead_columns!(t, selection.keys()))
                 .load(t.conn()?)
                 .await?;
             rows.into_iter()
-                .map(|(base, fields, sample, links, keys)| {
-                    Ok((Lead::stored(base, fields, sample, links)?, keys))
+                .map(|(base, fields, sample, links, custom, keys)| {
+                    Ok((Lead::stored((base, fields, sample, links, custom))?, keys))
                 })
                 .collect()
         })
@@ -70,17 +77,24 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
     t.require("leads.add_lead")?;
     refuse_conversion(None, input.fields.status)?;
     let fields = input.fields.settle(&t.caller().org.currency)?;
-    let base = Base::new(t);
-    created(t, LEADS.resource.kind, &base, Some(&fields.search_text())).await?;
+    let (custom_fields, values) = input.custom.settle(t, &LEADS, &CustomValues::default()).await?;
+    let lead = Lead { base: Base::new(t), fields, is_sample: false, links: input.links, custom_fields };
+    created(t, LEADS.resource.kind, &lead.base, Some(&lead.described())).await?;
     diesel::insert_into(leads::table)
-        .values((base_values!(leads, base), &fields, leads::is_sample.eq(false)))
+        .values((
+            base_values!(leads, lead.base),
+            &lead.fields,
+            leads::is_sample.eq(lead.is_sample),
+            leads::custom_fields.eq(&lead.custom_fields),
+        ))
         .execute(t.conn()?)
         .await
         .map_err(email_taken)?;
     let none = Links::default();
-    input.links.store(t, base.id, &none).await?;
-    tell_assignees(t, LEAD, base.id, fields.display_name(), (&none, &input.links)).await?;
-    Ok(Lead { base, fields, is_sample: false, links: input.links })
+    lead.links.store(t, lead.base.id, &none).await?;
+    values.store(t, lead.base.id).await?;
+    tell_assignees(t, LEAD, lead.base.id, lead.fields.display_name(), (&none, &lead.links)).await?;
+    Ok(lead)
 }
 
 /// Changes a lead. What the edit leaves as it is makes no new version.
@@ -97,20 +111,23 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
         return Err(Error::field("currency", FieldCode::Required, "an amount needs its currency"));
     }
     let fields = input.fields.settle(&t.caller().org.currency)?;
-    if fields == old.fields && input.links == old.links {
+    let (custom_fields, values) = input.custom.settle(t, &LEADS, &old.custom_fields).await?;
+    if fields == old.fields && input.links == old.links && custom_fields == old.custom_fields {
         return Ok(old);
     }
-    let new = Lead { base: old.base.next(t), fields, is_sample: old.is_sample, links: input.links };
+    let new =
+        Lead { base: old.base.next(t), fields, is_sample: old.is_sample, links: input.links, custom_fields };
     diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id))))
-        .set((base_changes!(leads, new.base), &new.fields))
+        .set((base_changes!(leads, new.base), &new.fields, leads::custom_fields.eq(&new.custom_fields)))
         .execute(t.conn()?)
         .await
         .map_err(email_taken)?;
     new.links.store(t, id, &old.links).await?;
+    values.store(t, id).await?;
     tell_assignees(t, LEAD, id, new.fields.display_name(), (&old.links, &new.links)).await?;
-    let text = new.fields.search_text();
-    let text = (text != old.fields.search_text()).then_some(text);
-    updated(t, LEADS.resource.kind, &new.base, diff(&old, &new)?, text.as_deref()).await?;
+    let described = new.described();
+    let described = (described != old.described()).then_some(described);
+    updated(t, LEADS.resource.kind, &new.base, diff(&old, &new)?, described.as_ref()).await?;
     Ok(new)
 }
 
@@ -127,13 +144,26 @@ pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> 
     deleted(t, LEADS.resource.kind, id).await
 }
 
-async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
-    let (base, fields, is_sample, links) = leads::table
-        .filter(filter)
-        .select((base_columns!(leads), LeadFields::as_select(), leads::is_sample, LinkIds::of("leads")))
-        .first::<(Base, LeadFields, bool, Links)>(t.conn()?)
+/// At most `limit` leads behind an id, by id, with how each is found; locked against changes until the transaction ends.
+///
+/// # Errors
+/// Those of the database.
+pub async fn describe(t: &mut TenantTx, after: Option<Uuid>, limit: i64) -> Result<Vec<(Uuid, Described)>> {
+    let custom = CustomValues::of(&LEADS, t.org());
+    let rows: Vec<(Uuid, LeadFields, CustomValues)> = leads::table
+        .filter(leads::org_id.eq(t.org()).and(leads::id.gt(after.unwrap_or_default())))
+        .order_by(leads::id)
+        .limit(limit)
+        .select((leads::id, LeadFields::as_select(), custom))
+        .for_share()
+        .load(t.conn()?)
         .await?;
-    Lead::stored(base, fields, is_sample, links)
+    Ok(rows.into_iter().map(|(id, fields, custom)| (id, custom.describe(fields.described()))).collect())
+}
+
+async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
+    let row = leads::table.filter(filter).select(lead_columns!(t)).first::<LeadRow>(t.conn()?).await?;
+    Lead::stored(row)
 }
 
 /// The lead with its row locked before the permission for it is judged, so that what is judged is what is changed.

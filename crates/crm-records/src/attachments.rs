@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::Target;
 use crate::list::{Field, Kind, Page, Params, Resource, Shaped, Value};
 use crate::log::logged;
+use crate::usage;
 
 /// The kind of the job that removes files from the storage; its payload is [`DeletedFiles`].
 pub const DELETE_FILES: &str = "delete_files";
@@ -97,13 +98,14 @@ pub async fn list(
 /// Adds a file, whose bytes are stored already, to a record that the caller may look at.
 ///
 /// # Errors
-/// `NotFound` for a record that the caller can't see.
+/// `NotFound` for a record that the caller can't see; `QuotaExceeded`.
 pub async fn create(
     t: &mut TenantTx,
     target: &Target,
     record: Uuid,
     id: Uuid,
     stored: Stored,
+    quota_bytes: Option<i64>,
 ) -> Result<Attachment> {
     target.check_view(t, record).await?;
     let attachment = Attachment {
@@ -117,6 +119,7 @@ pub async fn create(
         size_bytes: stored.size_bytes,
         sha256: stored.sha256,
     };
+    usage::count_in(t, attachment.size_bytes, quota_bytes).await?;
     diesel::insert_into(attachments::table).values(&attachment).execute(t.conn()?).await?;
     log(t, target.resource.kind, record, "file_added", json!([null, attachment.file_name])).await?;
     Ok(attachment)
@@ -156,6 +159,7 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     if diesel::delete(this).execute(t.conn()?).await? == 0 {
         return Err(Error::NotFound);
     }
+    usage::count_out(t, attachment.size_bytes, 1).await?;
     crm_jobs::enqueue(t, DELETE_FILES, &DeletedFiles { ids: vec![id] }).await?;
     log(t, target.resource.kind, attachment.record_id, "file_deleted", json!([attachment.file_name, null]))
         .await
@@ -163,14 +167,16 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
 
 /// Has the files of a record about to be deleted removed after the commit.
 pub(crate) async fn forget_files(t: &mut TenantTx, record: Uuid) -> Result<()> {
-    let ids: Vec<Uuid> = attachments::table
+    let files: Vec<(Uuid, i64)> = attachments::table
         .filter(attachments::org_id.eq(t.org()).and(attachments::record_id.eq(record)))
-        .select(attachments::id)
+        .select((attachments::id, attachments::size_bytes))
         .load(t.conn()?)
         .await?;
-    if ids.is_empty() {
+    if files.is_empty() {
         return Ok(());
     }
+    let (ids, sizes): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+    usage::count_out(t, sizes.iter().sum(), i64::try_from(ids.len()).unwrap_or(i64::MAX)).await?;
     crm_jobs::enqueue(t, DELETE_FILES, &DeletedFiles { ids }).await
 }
 

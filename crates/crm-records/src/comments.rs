@@ -73,6 +73,24 @@ pub struct CommentFields {
 
 const READ_ONLY: &[&str] = &["record_id", "mentions"];
 
+/// The kind of the job that tells members of a comment; its payload is [`Commented`].
+pub const COMMENTED: &str = "commented";
+
+/// A comment that members are to be told of. What it says is looked up then: it may have been taken back.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Commented {
+    /// What kind of record it is about.
+    pub kind: String,
+    /// The comment.
+    pub comment_id: Uuid,
+    /// Whom it mentions and did not mention before.
+    pub mentioned: Vec<MemberId>,
+    /// Whether it is new, so that followers are told as well.
+    pub is_new: bool,
+    /// Who wrote that; none for the program itself.
+    pub by: Option<MemberId>,
+}
+
 /// The members that each comment mentions, as part of its row.
 const MENTIONS: LinkIds = LinkIds::new("comments", "comment_mentions", "comment_id", "membership_id");
 
@@ -132,6 +150,7 @@ pub async fn create(t: &mut TenantTx, target: &Target, record: Uuid, body: Objec
         .await?;
     let mentions = mention(t, base.id, &fields.comment).await?;
     log(t, target, record, "commented", json!([null, fields.comment])).await?;
+    tell(t, target, base.id, mentions.clone(), true).await?;
     Ok(Comment { base, record_id: record, fields, mentions })
 }
 
@@ -160,6 +179,10 @@ pub async fn update(t: &mut TenantTx, target: &Target, id: Uuid, edit: Edit) -> 
     let mentions = mention(t, id, &fields.comment).await?;
     let said = json!([old.fields.comment, fields.comment]);
     log(t, target, old.record_id, "comment_edited", said).await?;
+    let came: Vec<_> = mentions.iter().filter(|member| !old.mentions.contains(member)).copied().collect();
+    if !came.is_empty() {
+        tell(t, target, id, came, false).await?;
+    }
     Ok(Comment { base, record_id: old.record_id, fields, mentions })
 }
 
@@ -208,6 +231,18 @@ async fn log(
 ) -> Result<()> {
     let fields = [("comment".to_owned(), said)].into_iter().collect();
     logged(t, target.resource.kind, record, None, action, fields, None).await
+}
+
+/// Has those told whom a comment concerns.
+async fn tell(
+    t: &mut TenantTx,
+    target: &Target,
+    comment_id: Uuid,
+    mentioned: Vec<MemberId>,
+    is_new: bool,
+) -> Result<()> {
+    let (kind, by) = (target.resource.kind.to_owned(), t.actor());
+    crm_jobs::enqueue(t, COMMENTED, &Commented { kind, comment_id, mentioned, is_new, by }).await
 }
 
 /// Records the active members whose address stands after an `@` in the text.

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use validator::Validate;
 
+use crate::custom::{CUSTOM_FIELDS, CustomChange};
 use crate::{Base, Links};
 
 /// A record as a body gives it: its module's fields, and the links that every record has.
@@ -14,6 +15,8 @@ pub struct RecordInput<F> {
     pub fields: F,
     /// Assignees, teams and tags.
     pub links: Links,
+    /// The organization's own fields.
+    pub custom: CustomChange,
 }
 
 impl<F: DeserializeOwned + Validate> RecordInput<F> {
@@ -21,27 +24,32 @@ impl<F: DeserializeOwned + Validate> RecordInput<F> {
     ///
     /// # Errors
     /// 400 or 422 naming the fields.
-    pub fn parse(object: Object) -> Result<Self> {
-        Ok(Self::split(object)?.settle())
+    pub fn parse(mut object: Object) -> Result<Self> {
+        let custom = object.remove(CUSTOM_FIELDS);
+        Self::split(object, custom, false)
     }
 
-    fn split(mut object: Object) -> Result<Self> {
+    fn split(mut object: Object, custom: Option<Value>, partial: bool) -> Result<Self> {
         let links =
             ["assigned_to", "teams", "tags"].iter().filter_map(|key| object.remove_entry(*key)).collect();
-        // Both are read before either is refused, so that one answer names every fault.
-        match (body::parse(object), body::parse(links)) {
-            (Ok(fields), Ok(links)) => Ok(Self { fields, links }),
-            (Err(Error::Fields(code, mut all)), Err(Error::Fields(other, more))) if code == other => {
-                all.extend(more);
-                Err(Error::Fields(code, all))
-            }
-            (Err(error), _) | (_, Err(error)) => Err(error),
+        // All are read before one is refused, so that one answer names every fault.
+        match (body::parse(object), body::parse::<Links>(links), CustomChange::read(custom, partial)) {
+            (Ok(fields), Ok(links), Ok(custom)) => Ok(Self { fields, links: links.sorted(), custom }),
+            (fields, links, custom) => Err(joined([fields.err(), links.err(), custom.err()])),
         }
     }
+}
 
-    fn settle(self) -> Self {
-        Self { fields: self.fields, links: self.links.sorted() }
-    }
+/// The faults of all that are of the first one's kind.
+fn joined(errors: [Option<Error>; 3]) -> Error {
+    let join = |first, next| match (first, next) {
+        (Error::Fields(code, mut all), Error::Fields(other, more)) if code == other => {
+            all.extend(more);
+            Error::Fields(code, all)
+        }
+        (first, _) => first,
+    };
+    errors.into_iter().flatten().reduce(join).unwrap_or_else(|| Error::internal("no error to report"))
 }
 
 /// What a writer demands of the stored record before it is changed.
@@ -86,12 +94,16 @@ impl Edit {
     ///
     /// # Errors
     /// `Stale`; 400 for a server-owned field with another value than the stored one; 400 or 422 for the rest.
-    pub fn input<F, R>(self, stored: &R, base: &Base, read_only: &[&str]) -> Result<RecordInput<F>>
+    pub fn input<F, R>(mut self, stored: &R, base: &Base, read_only: &[&str]) -> Result<RecordInput<F>>
     where
         F: DeserializeOwned + Validate,
         R: Serialize,
     {
-        Ok(RecordInput::split(self.object(stored, base, read_only)?)?.settle())
+        // Merged by whoever knows the definitions: an unknown key is refused, also where it is to be cleared.
+        let (custom, partial) = (self.body.remove(CUSTOM_FIELDS), self.partial);
+        let mut object = self.object(stored, base, read_only)?;
+        object.remove(CUSTOM_FIELDS);
+        RecordInput::split(object, custom, partial)
     }
 
     /// The same for something without links.

@@ -14,11 +14,11 @@ mod sql {
 
     diesel::define_sql_function! {
         fn record_created(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz,
-            text: Nullable<Text>) -> Nullable<Text>;
+            title: Nullable<Text>, subtitle: Nullable<Text>, text: Nullable<Text>) -> Nullable<Text>;
     }
     diesel::define_sql_function! {
         fn record_updated(org_id: SqlUuid, id: SqlUuid, kind: Text, version: Nullable<BigInt>, action: Text, actor: Nullable<SqlUuid>,
-            change: SqlUuid, at: Timestamptz, fields: Jsonb, text: Nullable<Text>) -> Nullable<Text>;
+            change: SqlUuid, at: Timestamptz, fields: Jsonb, title: Nullable<Text>, subtitle: Nullable<Text>, text: Nullable<Text>) -> Nullable<Text>;
     }
     diesel::define_sql_function! {
         fn record_deleted(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz)
@@ -26,18 +26,38 @@ mod sql {
     }
 }
 
-/// Registers a new record with its change log and search text, before its own row is inserted: one statement.
+/// How a record is found and what it is called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// What it is called.
+    pub title: String,
+    /// What tells it from others of that name; may be empty.
+    pub subtitle: String,
+    /// Every word that finds it.
+    pub text: String,
+}
+
+impl Described {
+    /// The three texts as they are handed on; nulls leave the search alone.
+    fn parts(this: Option<&Self>) -> (Option<&str>, Option<&str>, Option<&str>) {
+        let part = |of: fn(&Self) -> &String| this.map(|described| of(described).as_str());
+        (part(|d| &d.title), part(|d| &d.subtitle), part(|d| &d.text))
+    }
+}
+
+/// Registers a new record with its change log and how it is found, before its own row is inserted: one statement.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn created(t: &mut TenantTx, kind: &str, base: &Base, text: Option<&str>) -> Result<()> {
-    let call =
-        sql::record_created(base.org_id, base.id, kind, t.actor(), Uuid::now_v7(), base.created_at, text);
+pub async fn created(t: &mut TenantTx, kind: &str, base: &Base, described: Option<&Described>) -> Result<()> {
+    let (title, subtitle, text) = Described::parts(described);
+    let (org, id, at) = (base.org_id, base.id, base.created_at);
+    let call = sql::record_created(org, id, kind, t.actor(), Uuid::now_v7(), at, title, subtitle, text);
     diesel::select(call).execute(t.conn()?).await?;
     Ok(())
 }
 
-/// Writes what a change did to a record: the fields as [`diff`] finds them, and its new search text.
+/// Writes what a change did to a record: the fields as [`diff`] finds them, and how it is found now, if that changed.
 ///
 /// # Errors
 /// Those of the database.
@@ -46,9 +66,9 @@ pub async fn updated(
     kind: &str,
     base: &Base,
     fields: Object,
-    text: Option<&str>,
+    described: Option<&Described>,
 ) -> Result<()> {
-    logged(t, kind, base.id, Some(base.version), "updated", fields, text).await
+    logged(t, kind, base.id, Some(base.version), "updated", fields, described).await
 }
 
 pub(crate) async fn logged(
@@ -58,8 +78,9 @@ pub(crate) async fn logged(
     version: Option<i64>,
     action: &str,
     fields: Object,
-    text: Option<&str>,
+    described: Option<&Described>,
 ) -> Result<()> {
+    let (title, subtitle, text) = Described::parts(described);
     let (org, actor, now) = (t.org(), t.actor(), t.now());
     let call = sql::record_updated(
         org,
@@ -71,6 +92,8 @@ pub(crate) async fn logged(
         Uuid::now_v7(),
         now,
         Value::Object(fields),
+        title,
+        subtitle,
         text,
     );
     diesel::select(call).execute(t.conn()?).await?;
@@ -104,5 +127,7 @@ pub fn diff(old: &impl Serialize, new: &impl Serialize) -> Result<Object> {
         (before != value && !SERVER_OWNED.contains(&key.as_str()))
             .then(|| (key, Value::Array(vec![before, value])))
     });
-    Ok(changed.collect())
+    let mut changed = changed.collect();
+    crate::custom::by_key(&mut changed);
+    Ok(changed)
 }

@@ -3,7 +3,8 @@ use crm_core::{Error, Result, Scope, TenantTx};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::list::{Count, Resource, Value, Where};
+use crate::custom;
+use crate::list::{Count, More, Params, Resource, Selection, Value, Where};
 
 /// A kind of record that comments, files and history hang on: what its module declares once.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,15 @@ impl Target {
         let mut clauses = vec![resource.in_org(t.org()), resource.compare("id", "=", Value::Uuid(id))];
         clauses.extend(resource.visible(t.caller(), scope));
         Where(clauses)
+    }
+
+    /// Judges the query string of a list, in which the organization's own fields may stand too.
+    ///
+    /// # Errors
+    /// As [`Resource::select`].
+    pub async fn select(&self, t: &mut TenantTx, params: &Params, scope: Scope) -> Result<Selection> {
+        let custom = custom::filters(t, self.resource.kind, params).await?;
+        self.resource.select_more(params, t.caller(), scope, More::custom(&custom))
     }
 
     /// Makes sure that the caller may look at the record.

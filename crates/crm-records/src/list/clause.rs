@@ -40,7 +40,7 @@ pub enum Value {
 }
 
 impl Value {
-    fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    pub(super) fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         use sql_types::{Array, BigInt, Bool, Date, Integer, Text, Timestamptz};
         match self {
             Self::Text(v) => out.push_bind_param::<Text, _>(v),
@@ -110,6 +110,17 @@ pub enum Clause {
         org: Uuid,
         /// The ids; any link where none are given.
         ids: Option<Value>,
+    },
+    /// The row has a value of a custom field, one of which the condition holds where there is one.
+    Custom {
+        /// The listed table.
+        table: &'static str,
+        /// The organization, which the values are filtered by too.
+        org: Uuid,
+        /// The field's definition.
+        definition: Uuid,
+        /// A condition on a row of `custom_values`.
+        value: Option<Box<Clause>>,
     },
     /// Created by the member, assigned to the member, or on one of the teams.
     Own {
@@ -184,6 +195,22 @@ impl Clause {
                     out.push_sql(" = ANY(");
                     ids.bind(out)?;
                     out.push_sql(")");
+                }
+                out.push_sql(")");
+                Ok(())
+            }
+            Self::Custom { table, org, definition, value } => {
+                // Planned for its values each time: what is rare in one field is common in another.
+                out.unsafe_to_cache_prepared();
+                out.push_sql("EXISTS (SELECT FROM custom_values WHERE custom_values.org_id = ");
+                out.push_bind_param::<sql_types::Uuid, _>(org)?;
+                out.push_sql(" AND custom_values.definition_id = ");
+                out.push_bind_param::<sql_types::Uuid, _>(definition)?;
+                out.push_sql(" AND custom_values.record_id = ");
+                name(out, table, "id")?;
+                if let Some(value) = value {
+                    out.push_sql(" AND ");
+                    value.walk(out)?;
                 }
                 out.push_sql(")");
                 Ok(())

@@ -3,17 +3,19 @@ use crate::LinkIds;
 
 /// What a field holds, which decides its operators and how a value is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Kind<'a> {
     /// Free text.
     Text,
     /// Text compared without regard to case, through a normalised column.
     Email,
     /// One of these words.
-    Choice(&'static [&'static str]),
+    Choice(&'a [&'a str]),
     /// A whole number.
     Integer,
     /// A 64-bit whole number.
     BigInt,
+    /// A floating-point number, in the column by its place among all of them.
+    Number,
     /// Minor units in the column, a decimal in the organization's currency on the wire.
     Money,
     /// `true` or `false`.
@@ -28,12 +30,27 @@ pub enum Kind {
     Link(LinkIds),
 }
 
+impl Kind<'_> {
+    /// The operators it takes beside plain equality.
+    pub const fn operators(self) -> &'static [&'static str] {
+        match self {
+            Self::Text => &["ne", "lt", "lte", "gt", "gte", "in", "isnull", "icontains", "istartswith"],
+            Self::Email => &["ne", "in", "isnull", "icontains", "istartswith"],
+            Self::Choice(_) | Self::Id | Self::Link(..) => &["ne", "in", "isnull"],
+            Self::Bool => &["ne", "isnull"],
+            Self::Integer | Self::BigInt | Self::Number | Self::Money | Self::Date | Self::Timestamp => {
+                &["ne", "lt", "lte", "gt", "gte", "in", "isnull"]
+            }
+        }
+    }
+}
+
 /// A field that lists of a module can be filtered or ordered by.
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     pub(super) name: &'static str,
     pub(super) column: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: Kind<'static>,
     pub(super) nullable: bool,
     pub(super) orderable: bool,
     pub(super) rel: Option<Rel>,
@@ -41,7 +58,7 @@ pub struct Field {
 
 impl Field {
     /// A filterable field whose column bears its name and may be null.
-    pub const fn new(name: &'static str, kind: Kind) -> Self {
+    pub const fn new(name: &'static str, kind: Kind<'static>) -> Self {
         Self { name, column: name, kind, nullable: true, orderable: false, rel: None }
     }
 
@@ -71,16 +88,8 @@ impl Field {
     }
 
     /// The operators it takes beside plain equality.
-    pub fn operators(&self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::Text => &["ne", "lt", "lte", "gt", "gte", "in", "isnull", "icontains", "istartswith"],
-            Kind::Email => &["ne", "in", "isnull", "icontains", "istartswith"],
-            Kind::Choice(_) | Kind::Id | Kind::Link(..) => &["ne", "in", "isnull"],
-            Kind::Bool => &["ne", "isnull"],
-            Kind::Integer | Kind::BigInt | Kind::Money | Kind::Date | Kind::Timestamp => {
-                &["ne", "lt", "lte", "gt", "gte", "in", "isnull"]
-            }
-        }
+    pub const fn operators(&self) -> &'static [&'static str] {
+        self.kind.operators()
     }
 
     /// Its name in parameters.
@@ -89,7 +98,7 @@ impl Field {
     }
 
     /// What it holds.
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> Kind<'static> {
         self.kind
     }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::clause::{Clause, Slice, Value, Where};
 use super::cursor::Cursor;
+use super::own::OwnRecords;
 use super::select::Selection;
 
 /// The most matches of a search that are looked at when the list is not ordered newest first.
@@ -93,8 +94,9 @@ impl Selection {
         fetch: &impl AsyncFn(&mut TenantTx, Fetch) -> Result<Vec<Keyed<T>>>,
     ) -> Result<Vec<Keyed<T>>> {
         let mut filter = self.condition()?;
+        let among = self.few(t).await?;
         if !self.newest_first() || self.backward() {
-            let ids = self.matches(t, None, SEARCH_CAP).await?;
+            let ids = self.matches(t, among.as_deref(), None, SEARCH_CAP).await?;
             filter.0.push(self.among(ids));
             return fetch(t, self.fetch(filter, wanted, self.offset)).await;
         }
@@ -105,7 +107,7 @@ impl Selection {
             self.cursor.as_ref().and_then(|c| c.keys.as_slice().first()?.as_deref()?.parse().ok());
         let mut rows = Vec::new();
         loop {
-            let ids = self.matches(t, before, batch).await?;
+            let ids = self.matches(t, among.as_deref(), before, batch).await?;
             let exhausted = ids.len() < batch;
             before = ids.last().copied();
             let mut filter = Where(self.conditions.clone());
@@ -118,29 +120,43 @@ impl Selection {
         }
     }
 
+    /// All that a member may see of a resource, where it is little: the search looks at nothing else then.
+    async fn few(&self, t: &mut TenantTx) -> Result<Option<Vec<Uuid>>> {
+        let own = OwnRecords::newest(t, &self.conditions).await?;
+        Ok(own.filter(|own| own.all).map(|own| own.ids))
+    }
+
     fn among(&self, ids: Vec<Uuid>) -> Clause {
         Clause::Any(self.resource.table, "id", Value::Uuids(ids))
     }
 
-    async fn matches(&self, t: &mut TenantTx, before: Option<Uuid>, limit: usize) -> Result<Vec<Uuid>> {
+    async fn matches(
+        &self,
+        t: &mut TenantTx,
+        among: Option<&[Uuid]>,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>> {
         diesel::define_sql_function! {
-            /// The newest records of a kind whose text contains every term.
+            /// The newest records of a kind whose text contains every word.
             fn search_records(
                 kind: sql_types::Text,
-                terms: sql_types::Array<sql_types::Text>,
+                words: sql_types::Array<sql_types::Text>,
+                among: sql_types::Nullable<sql_types::Array<sql_types::Uuid>>,
                 before: sql_types::Nullable<sql_types::Uuid>,
                 limit: sql_types::Integer,
             ) -> sql_types::Uuid;
         }
         let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-        let found = diesel::select(search_records(self.resource.kind, &self.terms, before, limit));
+        let found = diesel::select(search_records(self.resource.kind, &self.terms, among, before, limit));
         Ok(found.load(t.conn()?).await?)
     }
 
     async fn total(&self, t: &mut TenantTx) -> Result<i64> {
         let mut filter = Where(self.conditions.clone());
         if !self.terms.is_empty() {
-            filter.0.push(self.among(self.matches(t, None, SEARCH_CAP).await?));
+            let among = self.few(t).await?;
+            filter.0.push(self.among(self.matches(t, among.as_deref(), None, SEARCH_CAP).await?));
         }
         Ok(Count { table: self.resource.table, filter }.get_result(t.conn()?).await?)
     }

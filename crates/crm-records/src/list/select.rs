@@ -1,12 +1,13 @@
-use chrono::{DateTime, Datelike, Days, NaiveDate, TimeZone, Utc};
-use crm_core::body::{is_common_era, nearest};
-use crm_core::{Caller, Code, Decimal, Error, FieldCode, Result, Scope};
-use iso_currency::Currency;
+use chrono::{DateTime, Utc};
+use crm_core::body::nearest;
+use crm_core::{Caller, Code, Error, FieldCode, Result, Scope};
 
 use super::clause::{Clause, OrderBy, SortKeys, Value, Where};
 use super::cursor::Cursor;
-use super::field::{Field, Kind, Resource};
+use super::field::{Kind, Resource};
+use super::filter::{boolean, day, number};
 use super::{Params, Rel, Shape};
+use crate::custom::Definition;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 200;
@@ -14,8 +15,8 @@ const MAX_OFFSET: usize = 10_000;
 /// What one query may ask for.
 const MAX_PARAMETERS: usize = 30;
 const MAX_TERMS: usize = 10;
-const MAX_VALUES: usize = 1000;
-const RESERVED: &[&str] = &["limit", "offset", "cursor", "ordering", "search", "count", "fields", "expand"];
+pub(super) const RESERVED: &[&str] =
+    &["limit", "offset", "cursor", "ordering", "search", "count", "fields", "expand"];
 
 /// A query string judged: which rows, in which order, which page of them, in which shape.
 #[derive(Debug, Clone)]
@@ -33,12 +34,45 @@ pub struct Selection {
     pub shape: Shape,
 }
 
+/// What a list takes beside the fields of its resource.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct More<'a> {
+    pub(super) own: &'a [&'a str],
+    pub(super) custom: &'a [Definition],
+}
+
+impl<'a> More<'a> {
+    /// Parameters that the module judges itself.
+    pub const fn own(own: &'a [&'a str]) -> Self {
+        Self { own, custom: &[] }
+    }
+
+    /// Filters by the organization's own fields.
+    pub(crate) const fn custom(custom: &'a [Definition]) -> Self {
+        Self { own: &[], custom }
+    }
+}
+
 impl Resource {
     /// Judges a query string for `caller`, whose grant reaches as far as `scope`.
     ///
     /// # Errors
     /// 400 naming the parameter, with the nearest valid one, for anything that is not understood.
     pub fn select(&self, params: &Params, caller: &Caller, scope: Scope) -> Result<Selection> {
+        self.select_more(params, caller, scope, More::default())
+    }
+
+    /// The same for a list that takes more than the fields of its resource.
+    ///
+    /// # Errors
+    /// As [`Resource::select`].
+    pub fn select_more(
+        &self,
+        params: &Params,
+        caller: &Caller,
+        scope: Scope,
+        more: More<'_>,
+    ) -> Result<Selection> {
         let mut conditions = vec![self.in_org(caller.org.id)];
         conditions.extend(self.visible(caller, scope));
         let mut order = None;
@@ -63,8 +97,9 @@ impl Resource {
                 "ordering" => order = Some(self.ordering(value)?),
                 "search" if self.searchable => terms.extend(value.split_whitespace().map(str::to_owned)),
                 "cursor" | "fields" | "expand" => {}
+                own if more.own.contains(&own) => {}
                 _ => {
-                    let condition = self.filter(key, value, caller)?;
+                    let condition = self.filter(key, value, caller, more)?;
                     // Said twice, a condition means nothing more and costs its planning again.
                     if !conditions.contains(&condition) {
                         conditions.push(condition);
@@ -137,71 +172,6 @@ impl Resource {
         let last = keys.last().is_none_or(|(_, descending)| *descending);
         keys.push(("id", last));
         Ok(OrderBy { table: self.table, keys })
-    }
-
-    fn filter(&self, key: &str, value: &str, caller: &Caller) -> Result<Clause> {
-        let (name, operator) = key.split_once("__").unwrap_or((key, "eq"));
-        let Some(field) = self.field(name) else {
-            let reserved = RESERVED.iter().copied().filter(|word| self.searchable || *word != "search");
-            let names = self.all_fields().map(|f| f.name).chain(reserved);
-            let hint = nearest(name, names).map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-            return Err(Error::parameter(
-                key,
-                FieldCode::UnknownParameter,
-                format!("there is no parameter {key}{hint}"),
-            ));
-        };
-        if operator != "eq" && !field.operators().contains(&operator) {
-            let known = field.operators();
-            let hint =
-                nearest(operator, known.iter().copied()).map_or_else(|| known.join(", "), str::to_owned);
-            let message = format!("{name} has no operator {operator:?}; use {hint}");
-            return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
-        }
-        self.condition(field, operator, key, value, caller)
-    }
-
-    fn condition(
-        &self,
-        field: &Field,
-        operator: &str,
-        key: &str,
-        text: &str,
-        caller: &Caller,
-    ) -> Result<Clause> {
-        let (table, column) = (self.table, field.column);
-        if let Kind::Link(link) = field.kind {
-            let has = |ids| Clause::Linked { link, org: caller.org.id.0, ids };
-            return Ok(match operator {
-                "isnull" if boolean(key, text)? => Clause::Not(Box::new(has(None))),
-                "isnull" => has(None),
-                "ne" => Clause::Not(Box::new(has(Some(many(field, key, text, caller)?)))),
-                _ => has(Some(many(field, key, text, caller)?)),
-            });
-        }
-        if operator == "isnull" {
-            return Ok(Clause::Null(table, column, boolean(key, text)?));
-        }
-        if let (Kind::Timestamp, Some(day)) = (field.kind, day(text)) {
-            return day_of(table, column, operator, key, day, caller);
-        }
-        Ok(match operator {
-            "in" => Clause::Any(table, column, many(field, key, text, caller)?),
-            "icontains" => Clause::Like(table, column, format!("%{}%", escape_like(text))),
-            "istartswith" => Clause::Like(table, column, format!("{}%", escape_like(text))),
-            _ => {
-                let sql = match operator {
-                    // So that "not this" includes what has no value at all.
-                    "ne" => "IS DISTINCT FROM",
-                    "lt" => "<",
-                    "lte" => "<=",
-                    "gt" => ">",
-                    "gte" => ">=",
-                    _ => "=",
-                };
-                Clause::compare(table, column, sql, one(field, key, text, caller)?)
-            }
-        })
     }
 }
 
@@ -303,12 +273,12 @@ fn equal(table: &'static str, column: &'static str, value: Option<&Value>) -> Cl
 }
 
 /// A sort key as PostgreSQL writes it.
-fn stored(kind: Kind, text: &str) -> Option<Value> {
+fn stored(kind: Kind<'_>, text: &str) -> Option<Value> {
     Some(match kind {
         Kind::Text | Kind::Email | Kind::Choice(_) if text.contains('\0') => return None,
         Kind::Text | Kind::Email | Kind::Choice(_) => Value::Text(text.to_owned()),
         Kind::Integer => Value::Int(text.parse().ok()?),
-        Kind::BigInt | Kind::Money => Value::BigInt(text.parse().ok()?),
+        Kind::BigInt | Kind::Number | Kind::Money => Value::BigInt(text.parse().ok()?),
         Kind::Bool => Value::Bool(text.parse().ok()?),
         Kind::Date => Value::Date(day(text)?),
         Kind::Timestamp => {
@@ -318,112 +288,6 @@ fn stored(kind: Kind, text: &str) -> Option<Value> {
         Kind::Id => Value::Uuid(text.parse().ok()?),
         Kind::Link(..) => return None,
     })
-}
-
-fn day(text: &str) -> Option<NaiveDate> {
-    text.parse().ok().filter(|day: &NaiveDate| is_common_era(day.year()))
-}
-
-impl Value {
-    fn common_era(self) -> Option<Self> {
-        matches!(&self, Self::Time(at) if is_common_era(at.year())).then_some(self)
-    }
-}
-
-fn one(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
-    let wrong = |expected: &str| {
-        Error::parameter(key, FieldCode::InvalidValue, format!("{text:?} is not {expected}"))
-    };
-    Ok(match field.kind {
-        Kind::Text => Value::Text(text.to_owned()),
-        Kind::Email => Value::Text(crm_core::rules::normalize_email(text)),
-        Kind::Choice(words) => {
-            if !words.contains(&text) {
-                let hint = nearest(text, words.iter().copied())
-                    .map(|w| format!("did you mean {w:?}? "))
-                    .unwrap_or_default();
-                let message = format!("{text:?} is not a choice; {hint}choices: {}", words.join(", "));
-                return Err(Error::parameter(key, FieldCode::NotAChoice, message));
-            }
-            Value::Text(text.to_owned())
-        }
-        Kind::Integer => Value::Int(text.parse().map_err(|_| wrong("a whole number"))?),
-        Kind::BigInt => Value::BigInt(text.parse().map_err(|_| wrong("a whole number"))?),
-        Kind::Money => {
-            let exponent = Currency::from_code(&caller.org.currency).and_then(|c| c.exponent()).unwrap_or(2);
-            let units = text.parse().ok().and_then(|d: Decimal| d.in_units(u32::from(exponent)));
-            Value::BigInt(units.ok_or_else(|| wrong("an amount in the organization's currency"))?)
-        }
-        Kind::Bool => Value::Bool(boolean(key, text)?),
-        Kind::Date => Value::Date(day(text).ok_or_else(|| wrong("a date such as 2026-01-31"))?),
-        Kind::Timestamp => {
-            // A plus sign in a query string arrives as a space.
-            let instant = DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok();
-            let value = instant.and_then(|at| Value::Time(at.with_timezone(&Utc)).common_era());
-            value.ok_or_else(|| wrong("a date or an RFC 3339 instant"))?
-        }
-        Kind::Id | Kind::Link(..) => Value::Uuid(text.parse().map_err(|_| wrong("an id"))?),
-    })
-}
-
-fn many(field: &Field, key: &str, text: &str, caller: &Caller) -> Result<Value> {
-    let values = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let values = values.map(|part| one(field, key, part, caller)).collect::<Result<Vec<_>>>()?;
-    if values.len() > MAX_VALUES {
-        return Err(Error::parameter(key, FieldCode::TooLong, format!("{MAX_VALUES} values at most")));
-    }
-    Value::array(values)
-        .ok_or_else(|| Error::parameter(key, FieldCode::Required, "at least one value is needed"))
-}
-
-/// A whole day of the organization's time zone against an instant.
-fn day_of(
-    table: &'static str,
-    column: &'static str,
-    operator: &str,
-    key: &str,
-    day: NaiveDate,
-    caller: &Caller,
-) -> Result<Clause> {
-    let start = |day: NaiveDate| start_of_day(caller.org.timezone, day);
-    let next = day.checked_add_days(Days::new(1)).unwrap_or(day);
-    let compare = |sql, at| Clause::compare(table, column, sql, Value::Time(at));
-    Ok(match operator {
-        "gte" => compare(">=", start(day)),
-        "gt" => compare(">=", start(next)),
-        "lt" => compare("<", start(day)),
-        "lte" => compare("<", start(next)),
-        "eq" => Clause::All(vec![compare(">=", start(day)), compare("<", start(next))]),
-        "ne" => Clause::AnyOf(vec![compare("<", start(day)), compare(">=", start(next))]),
-        _ => return Err(Error::parameter(key, FieldCode::InvalidValue, "takes RFC 3339 instants, not days")),
-    })
-}
-
-/// The first instant of a day: where the clocks skip midnight, the first that there is.
-fn start_of_day(zone: chrono_tz::Tz, day: NaiveDate) -> DateTime<Utc> {
-    (0..24)
-        .filter_map(|hour| day.and_hms_opt(hour, 0, 0))
-        .find_map(|local| zone.from_local_datetime(&local).earliest())
-        .map_or_else(|| day.and_time(chrono::NaiveTime::MIN).and_utc(), |at| at.with_timezone(&Utc))
-}
-
-fn escape_like(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
-}
-
-fn number(key: &str, text: &str, min: usize, max: usize) -> Result<usize> {
-    let value = text.parse().ok().filter(|value| (min..=max).contains(value));
-    value.ok_or_else(|| {
-        Error::parameter(key, FieldCode::OutOfRange, format!("must be a whole number from {min} to {max}"))
-    })
-}
-
-fn boolean(key: &str, text: &str) -> Result<bool> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err(Error::parameter(key, FieldCode::InvalidValue, format!("{text:?} is not true or false"))),
-    }
 }
 
 impl Shape {
