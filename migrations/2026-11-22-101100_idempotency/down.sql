@@ -1,0 +1,1 @@
+DROP TABLE account_idempotency_keys, idempotency_keys;
