@@ -17,7 +17,7 @@ use validator::Validate;
 use crate::events::{Client, Event, EventKind};
 use crate::members::{self, MEMBERS, Member, MemberFields, MemberState};
 use crate::throttle::{self, Key};
-use crate::{Identity, enqueue_mail, secret};
+use crate::{Identity, secret};
 
 const VALID_FOR: TimeDelta = TimeDelta::days(7);
 
@@ -122,7 +122,8 @@ impl Identity {
             "link": self.settings.link("invitation", &token),
             "valid_days": VALID_FOR.num_days(),
         });
-        enqueue_mail(t, &Message::new(invite.email, Template::Invitation, data)).await?;
+        let message = Message::new(invite.email, Template::Invitation, data).by(t.actor());
+        crm_mail::enqueue(t, &message).await?;
         Ok(member)
     }
 }

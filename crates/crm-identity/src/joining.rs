@@ -138,7 +138,7 @@ impl Identity {
                 let new = NewUser {
                     email: &invited.email,
                     name: input.name.as_deref(),
-                    password_hash: &password_hash,
+                    password_hash: Some(&password_hash),
                     verified: true,
                 };
                 let user = new.insert(t).await.map_err(|error| match error.code() {

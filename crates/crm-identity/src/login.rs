@@ -4,9 +4,9 @@ use serde::Deserialize;
 use validator::Validate;
 
 use crate::events::{Client, Event, EventKind};
-use crate::sessions::SignedIn;
+use crate::sign_in::{Method, Proven, SignIn};
 use crate::throttle::{self, Key};
-use crate::users::{Account, lock, platform_admin, signed_in_now};
+use crate::users::{Account, platform_admin};
 use crate::{Identity, TokenKind, password, secret};
 
 /// A refusal that was written down: the transaction commits although the answer is no.
@@ -33,55 +33,26 @@ pub(crate) fn guesses(email_normalized: &str) -> Key {
 }
 
 impl Identity {
-    /// Signs in with a password.
+    /// Signs in with a password, as far as that is enough.
     ///
     /// # Errors
     /// `InvalidCredentials` for an unknown address, a wrong password and an account that is shut out, which are not told apart;
     /// `TooMany`; `Forbidden` when the person is not an active member of the wanted organization.
-    pub async fn login(&self, client: &Client, input: Login) -> Result<SignedIn> {
+    pub async fn login(&self, client: &Client, input: Login) -> Result<SignIn> {
         let email = normalize_email(&input.email);
         let account = self.db.platform(async |p| admit(p, client, &email).await).await??;
         let stored = account.as_ref().and_then(|a| a.password_hash.clone());
         let right = password::verify(input.password, stored).await?;
-        let Some(Account { user, password_hash, .. }) =
-            account.as_ref().filter(|account| right && account.user.is_active)
-        else {
+        let Some(account) = account.as_ref().filter(|account| right && account.user.is_active) else {
             self.db.platform(async |p| refuse(p, client, &email, account.as_ref()).await).await?;
             return Err(wrong_credentials());
         };
-        let belongings = self.belongings(user.id).await?;
-        let current = match input.org_id {
-            // Looked up by itself: it may be beyond the end of the list.
-            Some(org) => self.belonging(user.id, org).await?,
-            None => belongings.first().cloned(),
-        };
-        if let Some(org) = input.org_id.filter(|_| current.is_none()) {
-            self.db.platform(async |p| deny(p, client, &email, user.id, org).await).await?;
-            return Err(Error::Forbidden("you are not an active member of this organization".into()));
-        }
-        let current = current.map(|belonging| belonging.org);
-        self.db
-            .platform(async |p| {
-                lock(p, user.id).await?;
-                let now = Account::by_id(p, user.id).await?;
-                // Somebody who changed the password meanwhile wins: what was verified no longer opens anything.
-                if now.password_hash != *password_hash || !now.user.is_active {
-                    refuse(p, client, &email, Some(&now)).await?;
-                    return Settled::Ok(Err(wrong_credentials()));
-                }
-                forgive(p, client, &email).await?;
-                let kind = kind_of(p, user.id).await?;
-                let org = current.as_ref().map(|org| org.id);
-                let tokens = self.open_session(p, client, user.id, org, kind).await?;
-                let user = signed_in_now(p, user.id).await?;
-                Event::done(EventKind::LoginSuccess).user(user.id).org(org).record(p, client).await?;
-                Ok(Ok(SignedIn::new(tokens, user, current, &belongings)))
-            })
-            .await?
+        let proven = Proven { wanted: input.org_id, ..Proven::new(account, Method::Password) };
+        self.enter(client, proven).await
     }
 }
 
-fn wrong_credentials() -> Error {
+pub(crate) fn wrong_credentials() -> Error {
     Error::Refused(Code::InvalidCredentials, "the e-mail address or the password is wrong".into())
 }
 
@@ -90,6 +61,7 @@ async fn admit(p: &mut PlatformTx, client: &Client, email: &str) -> Settled<Opti
     if let Some(seconds) = count_guess(p, client, email).await? {
         Event::refused(EventKind::LoginFailure, "throttled")
             .detail("account", secret::digest(email))
+            .detail("method", Method::Password.as_str())
             .record(p, client)
             .await?;
         return Ok(Err(Error::TooMany { seconds }));
@@ -126,18 +98,7 @@ async fn refuse(p: &mut PlatformTx, client: &Client, email: &str, account: Optio
             Event::refused(EventKind::LoginFailure, "account_shut_out").user(user.id)
         }
     };
-    event.record(p, client).await
-}
-
-async fn deny(
-    p: &mut PlatformTx,
-    client: &Client,
-    email: &str,
-    user: crm_core::UserId,
-    org: OrgId,
-) -> Result<()> {
-    forgive(p, client, email).await?;
-    Event::refused(EventKind::PermissionDenied, "not_a_member").user(user).org(org).record(p, client).await
+    event.detail("method", Method::Password.as_str()).record(p, client).await
 }
 
 pub(crate) async fn kind_of(tx: &mut impl Tx, user: crm_core::UserId) -> Result<TokenKind> {

@@ -17,7 +17,8 @@ use crate::events::{Client, Event, EventKind};
 use crate::roles::{self, Role};
 use crate::users::User;
 
-use model::{KeyedRow, RoleName, Row, member};
+pub(crate) use model::RoleName;
+use model::{KeyedRow, Row, member};
 pub use model::{MEMBERS, Member, MemberFields, MemberState, UserDetails};
 pub use roster::{Roster, RosterMember, RosterTeam, roster};
 pub use standing::{MemberStatus, StatusChange, change_status, leave, remove};

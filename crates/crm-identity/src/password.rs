@@ -7,11 +7,13 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use crm_core::{Error, Result};
 use tokio::sync::Semaphore;
 
-/// Each hash takes 19 MiB and a core: more than there are cores only makes everybody wait longer.
-static HASHERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+static HASHERS: LazyLock<Hashers> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Arc::new(Semaphore::new(cores))
+    Hashers::new(cores, QUEUE_PER_CORE * cores)
 });
+
+/// How many may wait for a hasher, for each core: whoever comes later would wait for seconds.
+const QUEUE_PER_CORE: usize = 32;
 
 /// What the password of an account that is not there is compared with, so that the answer takes as long: random bytes, the hash of
 /// no known password, under the parameters of [`hash`].
@@ -23,17 +25,18 @@ const NOBODYS: &str =
 /// # Errors
 /// `Internal` when the system has no randomness.
 pub async fn hash(password: String) -> Result<String> {
-    off_the_workers(move || hashed(&password)).await?
+    HASHERS.run(move || hashed(&password)).await?
 }
 
 /// Whether the password is the hashed one. Without a hash the answer is no and takes as long.
 pub(crate) async fn verify(password: String, hash: Option<String>) -> Result<bool> {
-    off_the_workers(move || {
-        let known = hash.is_some();
-        let hash = hash.as_deref().unwrap_or(NOBODYS);
-        Argon2::default().verify_password(password.as_bytes(), hash).is_ok() && known
-    })
-    .await
+    HASHERS
+        .run(move || {
+            let known = hash.is_some();
+            let hash = hash.as_deref().unwrap_or(NOBODYS);
+            Argon2::default().verify_password(password.as_bytes(), hash).is_ok() && known
+        })
+        .await
 }
 
 fn hashed(password: &str) -> Result<String> {
@@ -43,19 +46,48 @@ fn hashed(password: &str) -> Result<String> {
         .to_string())
 }
 
-async fn off_the_workers<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let turn = HASHERS.clone().acquire_owned().await.map_err(Error::internal)?;
-    let done = tokio::task::spawn_blocking(move || {
-        // Given back when the work is over, even if nobody waits for it any more.
-        let _turn = turn;
-        work()
-    });
-    done.await.map_err(Error::internal)
+/// Each hash takes 19 MiB and a core: more at once than there are cores only makes everybody wait longer.
+struct Hashers {
+    turns: Arc<Semaphore>,
+    /// For those who have a turn and those who wait for one.
+    room: Semaphore,
+}
+
+impl Hashers {
+    fn new(at_once: usize, waiting: usize) -> Self {
+        Self { turns: Arc::new(Semaphore::new(at_once)), room: Semaphore::new(at_once + waiting) }
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let _place = self.room.try_acquire().map_err(|full| Error::Unavailable(Box::new(full)))?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(Error::internal)?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Given back when the work is over, even if nobody waits for it any more.
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(Error::internal)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_when_too_many_wait_is_sent_away_at_once() {
+        let hashers = Hashers::new(1, 1);
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let first = hashers.run(move || gate.recv().is_ok());
+        let late = async {
+            let sent_away = hashers.run(|| ()).await;
+            go.send(()).unwrap();
+            sent_away
+        };
+        let (first, second, late) = tokio::join!(first, hashers.run(|| ()), late);
+        assert!(first.unwrap() && second.is_ok());
+        assert!(matches!(late, Err(Error::Unavailable(_))), "{late:?}");
+    }
 
     #[tokio::test]
     async fn only_the_right_password_of_somebody_is_right() {

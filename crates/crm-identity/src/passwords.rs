@@ -16,10 +16,10 @@ use crate::sessions::{self, EndedBecause};
 use crate::throttle::{self, Key};
 use crate::users::{Account, User, lock};
 use crate::viewer::signed_in;
-use crate::{AccessClaims, Identity, enqueue_mail, password};
+use crate::{ACCOUNT_CLAIMED, AccessClaims, Identity, SIGN_IN_MAIL_REQUESTED, password};
 
-/// The kind of the jobs that answer a request for a new password.
-pub const PASSWORD_RESET_REQUESTED: &str = "password_reset_requested";
+/// The kind of the jobs that answer a request for a new password: an account belongs to no organization.
+pub const PASSWORD_RESET_REQUESTED: &str = "platform.password_reset_requested";
 
 /// Body of a change of password.
 #[derive(Deserialize, Validate, utoipa::ToSchema)]
@@ -131,31 +131,28 @@ impl Identity {
     pub async fn handle(&self, job: &Job) -> Option<Result<(), Failure>> {
         match job.kind.as_str() {
             PASSWORD_RESET_REQUESTED => Some(self.mail_reset(job).await),
-            crm_records::ASSIGNED => Some(self.mail_assigned(job).await),
+            SIGN_IN_MAIL_REQUESTED => Some(self.mail_sign_in(job).await),
+            ACCOUNT_CLAIMED => Some(self.end_tokens(job).await),
             _ => None,
         }
     }
 
     async fn mail_reset(&self, job: &Job) -> Result<(), Failure> {
         let ResetRequested { email_normalized } = job.payload()?;
-        self.db
-            .platform(async |p| {
-                let account = Account::by_email(p, &email_normalized).await?;
-                let Some(Account { user, .. }) = account.filter(|account| account.user.is_active) else {
-                    return Ok(());
-                };
-                let token =
-                    email_tokens::issue(p, Purpose::ResetPassword, user.id, &email_normalized).await?;
-                let data = json!({
-                    "name": user.name,
-                    "link": self.settings.link("reset-password", &token),
-                    "valid_minutes": Purpose::ResetPassword.ttl().num_minutes(),
-                });
-                enqueue_mail(p, &Message::new(user.email, Template::PasswordReset, data))
-                    .await
-                    .map_err(Failure::from)
-            })
-            .await
+        job.on_platform(&self.db, async |p| {
+            let account = Account::by_email(p, &email_normalized).await?;
+            let Some(Account { user, .. }) = account.filter(|account| account.user.is_active) else {
+                return Ok(());
+            };
+            let token = email_tokens::issue(p, Purpose::ResetPassword, user.id, &email_normalized).await?;
+            let data = json!({
+                "name": user.name,
+                "link": self.settings.link("reset-password", &token),
+                "valid_minutes": Purpose::ResetPassword.ttl().num_minutes(),
+            });
+            crm_mail::enqueue(p, &Message::new(user.email, Template::PasswordReset, data)).await
+        })
+        .await
     }
 }
 
@@ -245,7 +242,7 @@ async fn after(
     end_sessions(tx, client, user.id, except, because).await?;
     let at = tx.now().format("%Y-%m-%d %H:%M UTC").to_string();
     let data = json!({"name": user.name, "at": at});
-    enqueue_mail(tx, &Message::new(&user.email, Template::PasswordChanged, data)).await
+    crm_mail::enqueue(tx, &Message::new(&user.email, Template::PasswordChanged, data)).await
 }
 
 async fn end_sessions(

@@ -57,7 +57,9 @@ pub async fn grant_platform_admin(p: &mut PlatformTx, new: NewPlatformAdmin<'_>)
         None => {
             let missing = || Error::field("password", FieldCode::Required, "is required to make an account");
             let password_hash = new.password_hash.ok_or_else(missing)?;
-            NewUser { email: new.email, name: None, password_hash, verified: true }.insert(p).await?
+            NewUser { email: new.email, name: None, password_hash: Some(password_hash), verified: true }
+                .insert(p)
+                .await?
         }
     };
     grant(p, &Client::default(), user.id, new.is_superuser, new.by).await?;
@@ -246,7 +248,7 @@ async fn set_active(
     Ok(new)
 }
 
-fn require(admin: &SignedInUser, permission: &str) -> Result<()> {
+pub(crate) fn require(admin: &SignedInUser, permission: &str) -> Result<()> {
     if crm_access::has_perm(&admin.principal(), permission) {
         return Ok(());
     }

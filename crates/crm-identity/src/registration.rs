@@ -1,5 +1,5 @@
 use crm_core::rules::normalize_email;
-use crm_core::{Error, PlatformTx, Result, Tx};
+use crm_core::{Error, PlatformTx, Result, Tx, UserId};
 use crm_mail::{Message, Template};
 use crm_schema::users;
 use diesel::prelude::*;
@@ -14,7 +14,7 @@ use crate::login::Settled;
 use crate::sessions::SignedIn;
 use crate::throttle::{self, Key};
 use crate::users::{Account, NewUser, User, is_member_anywhere, lock, taken};
-use crate::{AccessClaims, Identity, TokenKind, enqueue_mail, password, passwords, platform};
+use crate::{AccessClaims, Identity, TokenKind, password, passwords, platform};
 
 /// Body of a registration.
 #[derive(Deserialize, Validate, utoipa::ToSchema)]
@@ -58,7 +58,7 @@ impl Identity {
                 let new = NewUser {
                     email: &input.email,
                     name: input.name.as_deref(),
-                    password_hash: &password_hash,
+                    password_hash: Some(&password_hash),
                     verified: false,
                 };
                 let user = new.insert(p).await?;
@@ -98,7 +98,7 @@ impl Identity {
             "link": self.settings.link("verify-email", &token),
             "valid_hours": Purpose::VerifyEmail.ttl().num_hours(),
         });
-        enqueue_mail(tx, &Message::new(&user.email, Template::VerifyEmail, data)).await
+        crm_mail::enqueue(tx, &Message::new(&user.email, Template::VerifyEmail, data)).await
     }
 
     /// Takes the token of a link as proof of the address. In a platform administrators' domain, somebody who belongs to no
@@ -122,16 +122,29 @@ impl Identity {
                     .optional()?
                     .ok_or_else(email_tokens::unusable)?;
                 Event::done(EventKind::EmailVerified).user(user.id).record(p, client).await?;
-                if self.settings.is_platform_address(&proof.email_normalized)
-                    && !is_member_anywhere(p, user.id).await?
-                    && platform::grant(p, client, user.id, true, "domain").await?
-                {
-                    // The link proves who reads the mail, not that the same person registered and chose the password.
-                    passwords::hand_over(p, client, user.id, proof.email_normalized).await?;
-                }
+                self.promote(p, client, user.id, &proof.email_normalized).await?;
                 Ok(user)
             })
             .await
+    }
+
+    /// Makes somebody who has just proven an address in a platform administrators' domain one of them, unless they belong to an
+    /// organization.
+    pub(crate) async fn promote(
+        &self,
+        p: &mut PlatformTx,
+        client: &Client,
+        user: UserId,
+        email_normalized: &str,
+    ) -> Result<()> {
+        if self.settings.is_platform_address(email_normalized)
+            && !is_member_anywhere(p, user).await?
+            && platform::grant(p, client, user, true, "domain").await?
+        {
+            // The proof says who reads the mail, not that the same person registered and chose the password.
+            passwords::hand_over(p, client, user, email_normalized.to_owned()).await?;
+        }
+        Ok(())
     }
 }
 

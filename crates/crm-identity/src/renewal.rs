@@ -101,7 +101,11 @@ impl Identity {
             return Ok(Err(Error::Unauthenticated("the session has ended".into())));
         }
         if !belongs {
-            about(Event::refused(EventKind::PermissionDenied, "not_a_member")).record(p, client).await?;
+            let kind = match org {
+                Some(org) if OrgSummary::find(p, org).await?.is_some() => EventKind::CrossOrgAttempt,
+                _ => EventKind::PermissionDenied,
+            };
+            about(Event::refused(kind, "not_a_member")).record(p, client).await?;
             return Ok(Err(Error::Forbidden(
                 "you are no longer an active member of this organization".into(),
             )));

@@ -7,8 +7,8 @@ use rand::RngCore;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-const SECRET_BYTES: usize = 32;
-const ORG_BYTES: usize = 16;
+pub(crate) const SECRET_BYTES: usize = 32;
+pub(crate) const ORG_BYTES: usize = 16;
 
 /// An unguessable token.
 pub(crate) fn token() -> String {
@@ -33,7 +33,7 @@ pub(crate) fn digest(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn random() -> [u8; SECRET_BYTES] {
+pub(crate) fn random() -> [u8; SECRET_BYTES] {
     let mut bytes = [0; SECRET_BYTES];
     rand::rng().fill_bytes(&mut bytes);
     bytes

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use crm_core::{Db, Result};
 
-use crate::{AccessClaims, Tokens};
+use crate::audit_repeats::Repeats;
+use crate::keys::Keys;
+use crate::oidc::Providers;
+use crate::{AccessClaims, OidcSettings, Tokens};
 
 /// How tokens are signed and how long they last.
 #[derive(Clone)]
@@ -69,6 +72,9 @@ pub struct Identity {
     pub(crate) db: Db,
     pub(crate) settings: Arc<IdentitySettings>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) providers: Arc<Providers>,
+    pub(crate) repeats: Arc<Repeats>,
 }
 
 impl Identity {
@@ -78,7 +84,17 @@ impl Identity {
     /// `Internal` when the secret is too short to sign with.
     pub fn new(db: Db, settings: IdentitySettings) -> Result<Self> {
         let tokens = Arc::new(Tokens::new(&settings.tokens)?);
-        Ok(Self { db, settings: Arc::new(settings), tokens })
+        let keys = Arc::new(Keys::new(&settings.tokens.secret)?);
+        let (providers, repeats) = (Arc::default(), Arc::default());
+        Ok(Self { db, settings: Arc::new(settings), tokens, keys, providers, repeats })
+    }
+
+    /// The same with providers of identities that people may sign in by.
+    ///
+    /// # Errors
+    /// `Internal` when no client for them can be made.
+    pub fn with_oidc(self, settings: OidcSettings) -> Result<Self> {
+        Ok(Self { providers: Arc::new(Providers::new(settings)?), ..self })
     }
 
     /// Reads the access token of a request.

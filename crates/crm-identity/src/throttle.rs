@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use crm_core::{OrgId, PlatformTx, Result, Tx};
 use crm_schema::throttles::dsl as row;
 use diesel::dsl::case_when;
@@ -12,6 +12,7 @@ use diesel::query_dsl::methods;
 use diesel::sql_types::Integer;
 use diesel_async::RunQueryDsl;
 
+use crate::events::{Client, Event, EventKind};
 use crate::secret;
 
 /// The longest that any limit remembers an attempt.
@@ -40,6 +41,14 @@ pub(crate) const ADDRESS: Limit = Limit { free: 20, wait: Wait::Doubling, forget
 /// Mails that a stranger can have sent to one account.
 pub(crate) const MAILS: Limit =
     Limit { free: 3, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
+/// Codes of six digits tried on one account within an hour.
+pub(crate) const CODES_AN_HOUR: Limit =
+    Limit { free: 5, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
+/// The same within a day.
+pub(crate) const CODES_A_DAY: Limit = Limit { free: 10, wait: Wait::UntilForgotten, forget_after: LONGEST };
+/// Mails that sign in, sent to anybody within an hour of the clock.
+pub(crate) const SIGN_IN_MAILS: Limit =
+    Limit { free: 1000, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
 /// Invitations that an organization sends.
 pub(crate) const INVITING: Limit =
     Limit { free: 50, wait: Wait::UntilForgotten, forget_after: TimeDelta::hours(1) };
@@ -70,13 +79,29 @@ impl Key {
         Self(format!("{purpose}:org:{org}"))
     }
 
-    /// A whole /64 counts as one address: that is what one connection is given.
+    /// Everybody together, within one hour of the clock.
+    pub(crate) fn everybody(purpose: &str, at: DateTime<Utc>) -> Self {
+        Self(format!("{purpose}:hour:{}", at.timestamp() / 3600))
+    }
+
     pub(crate) fn address(purpose: &str, ip: IpAddr) -> Self {
-        let ip = match ip.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
-            v4 => v4,
-        };
-        Self(format!("{purpose}:address:{ip}"))
+        Self(format!("{purpose}:address:{}", one_address(ip)))
+    }
+
+    /// Writes down that somebody is slowed down from now on, once for each series of attempts.
+    async fn reached(&self, tx: &mut impl Tx) -> Result<()> {
+        let ip = self.0.split_once(":address:").and_then(|(_, ip)| ip.parse().ok());
+        let event =
+            Event::refused(EventKind::SuspiciousActivity, "limit_reached").detail("limit", self.0.as_str());
+        event.record(tx, &Client { ip, ..Client::default() }).await
+    }
+}
+
+/// What counts as one address: of IPv6 a whole /64, which is what one connection is given.
+pub fn one_address(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() & !u128::from(u64::MAX)).into()),
+        v4 => v4,
     }
 }
 
@@ -105,6 +130,9 @@ pub(crate) async fn count(tx: &mut impl Tx, key: &Key, limit: Limit) -> Result<O
     };
     if let Some(wait) = limit.wait(attempts) {
         diesel::update(this).set(row::blocked_until.eq(now + wait)).execute(tx.conn()?).await?;
+        if attempts == limit.free {
+            key.reached(tx).await?;
+        }
     }
     Ok(None)
 }
@@ -118,10 +146,7 @@ pub(crate) async fn forget(tx: &mut impl Tx, key: &Key) -> Result<()> {
 /// Takes one attempt back: it was right, which says nothing about the others from the same address.
 pub(crate) async fn take_back(tx: &mut impl Tx, key: &Key) -> Result<()> {
     diesel::update(row::throttles.find(&key.0).filter(row::failures.gt(0)))
-        .set((
-            row::failures.eq(row::failures - 1),
-            row::blocked_until.eq(None::<chrono::DateTime<chrono::Utc>>),
-        ))
+        .set((row::failures.eq(row::failures - 1), row::blocked_until.eq(None::<DateTime<Utc>>)))
         .execute(tx.conn()?)
         .await?;
     Ok(())
@@ -152,6 +177,8 @@ mod tests {
         assert_eq!(waits(ADDRESS, &[19, 20, 22]), [None, Some(1), Some(4)]);
         assert_eq!(waits(MAILS, &[2, 3, 9]), [None, Some(3600), Some(3600)]);
         assert_eq!(waits(INVITED, &[4, 5]), [None, Some(86_400)]);
+        assert_eq!(waits(CODES_AN_HOUR, &[4, 5]), [None, Some(3600)]);
+        assert_eq!(waits(CODES_A_DAY, &[9, 10]), [None, Some(86_400)]);
     }
 
     #[test]

@@ -57,13 +57,18 @@ impl Account {
     pub(crate) async fn by_id(tx: &mut impl Tx, id: UserId) -> Result<Self> {
         Ok(users::table.find(id).select(Self::as_select()).first(tx.conn()?).await?)
     }
+
+    /// A digest of the password's hash, by which a later step of a sign-in notices that the password was changed.
+    pub(crate) fn mark(&self) -> String {
+        crate::secret::digest(self.password_hash.as_deref().unwrap_or_default())
+    }
 }
 
 /// An account about to be made.
 pub(crate) struct NewUser<'a> {
     pub(crate) email: &'a str,
     pub(crate) name: Option<&'a str>,
-    pub(crate) password_hash: &'a str,
+    pub(crate) password_hash: Option<&'a str>,
     /// Whether the address is proven already.
     pub(crate) verified: bool,
 }

@@ -1,11 +1,11 @@
 use crm_core::{Error, OrgId, PlatformTx, Principal, Result, SessionId, UserId};
-use crm_schema::{sessions, users};
+use crm_schema::{roles, sessions, users};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 
 use crate::users::{PlatformAdmin, User, platform_admin};
-use crate::{AccessClaims, Identity, OrgRole, OrgSummary};
+use crate::{AccessClaims, Credential, Identity, OrgRole, OrgSummary};
 
 /// Whoever presented a valid access token of a session that still stands, with or without an organization.
 #[derive(Debug, Clone)]
@@ -92,6 +92,33 @@ impl Identity {
             current_org,
             organizations: belongings.iter().map(|b| b.listed()).collect(),
         })
+    }
+
+    /// The same for any credential. A personal access token shows the one organization that it is for.
+    ///
+    /// # Errors
+    /// As [`signed_in`]; `Forbidden` beyond a token's scopes.
+    pub async fn me_by(&self, who: &Credential) -> Result<Me> {
+        let token = match who {
+            Credential::Session(claims) => return self.me(claims).await,
+            Credential::Token(token) => token,
+        };
+        self.db
+            .tenant(token, async |t| {
+                let (user, role) = (t.caller().user, t.caller().role);
+                let (user, role) = user.zip(role).ok_or(Error::NotFound)?;
+                let user = users::table.find(user).select(User::as_select()).first(t.conn()?).await?;
+                let role = roles::table.find((t.org(), role)).select(roles::name).first(t.conn()?).await?;
+                let current_org = OrgSummary::find(t, t.org()).await?.ok_or(Error::NotFound)?;
+                let listed = OrgRole { id: current_org.id, name: current_org.name.clone(), role };
+                Ok(Me {
+                    user,
+                    platform_admin: None,
+                    current_org: Some(current_org),
+                    organizations: vec![listed],
+                })
+            })
+            .await
     }
 
     /// The person's active memberships in active organizations, the latest joined first.

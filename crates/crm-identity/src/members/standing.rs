@@ -14,7 +14,7 @@ use validator::Validate;
 
 use super::{Member, MemberState, changed, locked, this};
 use crate::events::{Client, EventKind};
-use crate::{enqueue_mail, roles};
+use crate::{access_tokens, roles};
 
 crm_core::text_enum!(
     /// What the standing of a member can be set to.
@@ -81,7 +81,8 @@ pub async fn remove(t: &mut TenantTx, client: &Client, id: Uuid, precondition: &
         return Ok(());
     }
     let data = json!({"org_name": t.caller().org.name, "name": old.user_details.name});
-    enqueue_mail(t, &Message::new(old.user_details.email, Template::MembershipRemoved, data)).await
+    let message = Message::new(old.user_details.email, Template::MembershipRemoved, data).by(t.actor());
+    crm_mail::enqueue(t, &message).await
 }
 
 /// Ends one's own membership, with the same effect as [`remove`].
@@ -108,6 +109,7 @@ async fn end(t: &mut TenantTx, client: &Client, old: &Member) -> Result<()> {
         .await?;
     let on_teams = team_members::org_id.eq(t.org()).and(team_members::membership_id.eq(old.base.id));
     diesel::delete(team_members::table.filter(on_teams)).execute(t.conn()?).await?;
+    access_tokens::revoke_of(t, old.base.id).await?;
     if let Some(user) = old.user_details.id {
         diesel::delete(user_orgs::table.find((user, t.org()))).execute(t.conn()?).await?;
     }

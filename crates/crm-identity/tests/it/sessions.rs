@@ -43,7 +43,7 @@ async fn signing_in_to_an_organization_needs_a_membership_there() {
     let world = World::shared().await;
     let (ann, bob) = (world.founder().await, world.founder().await);
     let wanted = async |person: &Person, org| {
-        world.identity.login(&client(), login(&person.email, PASSWORD, Some(org))).await
+        world.identity.login(&client(), login(&person.email, PASSWORD, Some(org))).await?.signed_in()
     };
     let own = wanted(&ann, ann.claims.org.unwrap()).await.unwrap();
     assert_eq!(own.current_org.map(|org| org.id), ann.claims.org);
@@ -188,11 +188,12 @@ async fn a_refresh_needs_an_active_account_membership_and_organization() {
         .await
         .unwrap();
     assert_eq!(refusal(world.identity.refresh(&client(), token(&bob.refresh_token)).await), Code::Forbidden);
-    assert_eq!(world.last_event(&bob).await, ("permission_denied".into(), false));
+    assert_eq!(world.last_event(&bob).await, ("cross_org_attempt".into(), false));
 
     let org = ann.claims.org.unwrap();
     set_active(world, org, false).await;
     assert_eq!(refusal(world.identity.refresh(&client(), token(&ann.refresh_token)).await), Code::Forbidden);
+    assert_eq!(world.last_event(&ann).await, ("permission_denied".into(), false));
     set_active(world, org, true).await;
     let again = world.identity.refresh(&client(), token(&ann.refresh_token)).await;
     assert!(again.is_ok(), "a refused token is not spent");

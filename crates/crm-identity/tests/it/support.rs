@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crm_core::{Clock, Code, Db, DbSettings, MemberId, OrgId, Result, TenantTx};
+use crm_core::{Clock, Code, Db, DbSettings, MemberId, OrgId, PlatformTx, Result, TenantTx};
 use crm_identity::members::Member;
 use crm_identity::{
     AcceptInvitation, AccessClaims, Client, Identity, IdentitySettings, Invite, Login, MemberClaims,
@@ -10,7 +10,7 @@ use crm_identity::{
     members, orgs,
 };
 use crm_jobs::Job;
-use crm_schema::{outbox, security_events, users};
+use crm_schema::{account_mails, mails, security_events, users};
 use crm_testkit::Database;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -41,8 +41,9 @@ impl World {
     pub(crate) async fn fresh() -> Self {
         let database = crm_testkit::fresh_database().await;
         let db = database.db.clone();
+        // Reads the rows of every organization.
         let settings =
-            DbSettings { url: database.owner_url.clone(), pool_size: 2, wait: Duration::from_secs(30) };
+            DbSettings { url: database.super_url.clone(), pool_size: 2, wait: Duration::from_secs(30) };
         let owner = Db::connect(&settings, Clock::default()).unwrap();
         let settings = IdentitySettings {
             tokens: TokenSettings::new("a secret of more than 32 bytes for tests", "https://crm.example"),
@@ -156,17 +157,20 @@ impl World {
         self.tenant(who, async |t| orgs::settings(t).await).await.unwrap()
     }
 
-    /// The mails to an address, oldest first.
+    /// Template and data of the mails to an address, of organizations and outside, oldest first.
     pub(crate) async fn mails(&self, to: &str) -> Vec<Value> {
-        let queued = outbox::table.filter(outbox::kind.eq(crm_identity::SEND_MAIL)).order_by(outbox::id);
-        let payloads: Vec<Value> = self
-            .owner
-            .platform(async |p| {
-                queued.select(outbox::payload).load(p.conn()?).await.map_err(crm_core::Error::from)
-            })
-            .await
-            .unwrap();
-        payloads.into_iter().filter(|mail| mail["to"] == to).collect()
+        let inside = mails::table.filter(mails::to_address.eq(to));
+        let outside = account_mails::table.filter(account_mails::to_address.eq(to));
+        let load = async |p: &mut PlatformTx| {
+            let columns = (mails::id, mails::template, mails::data);
+            let mut found: Vec<(Uuid, String, Value)> = inside.select(columns).load(p.conn()?).await?;
+            let columns = (account_mails::id, account_mails::template, account_mails::data);
+            found.extend(outside.select(columns).load::<(Uuid, String, Value)>(p.conn()?).await?);
+            Ok::<_, crm_core::Error>(found)
+        };
+        let mut found = self.owner.platform(load).await.unwrap();
+        found.sort_by_key(|(id, ..)| *id);
+        found.into_iter().map(|(_, template, data)| json!({"template": template, "data": data})).collect()
     }
 
     /// The templates of the mails to an address, oldest first.
@@ -188,11 +192,18 @@ impl World {
             reason = "a worker's own type is loaded by the names of the columns"
         )]
         let query = diesel::sql_query(
-            "DELETE FROM outbox WHERE kind = $1 AND payload->>'email_normalized' = $2 \
-             RETURNING id, org_id, kind, payload, attempts",
+            "UPDATE jobs SET state = 'leased', lease = gen_random_uuid(), attempts = attempts + 1 \
+             WHERE kind = ANY($1) AND state = 'ready' AND (payload->>'email_normalized' = $2 \
+             OR payload->>'user' = (SELECT u.id::text FROM users u WHERE u.email_normalized = $2)) \
+             RETURNING id, org_id, kind, payload, attempts, lease",
         );
+        let kinds = vec![
+            crm_identity::PASSWORD_RESET_REQUESTED,
+            crm_identity::SIGN_IN_MAIL_REQUESTED,
+            crm_identity::ACCOUNT_CLAIMED,
+        ];
         let query = query
-            .bind::<diesel::sql_types::Text, _>(crm_identity::PASSWORD_RESET_REQUESTED)
+            .bind::<diesel::sql_types::Array<diesel::sql_types::Text>, _>(kinds)
             .bind::<diesel::sql_types::Text, _>(email.to_lowercase());
         let jobs: Vec<Job> = self
             .owner
@@ -219,7 +230,7 @@ impl World {
     }
 
     pub(crate) async fn login(&self, email: &str, password: &str) -> Result<SignedIn> {
-        self.identity.login(&client(), login(email, password, None)).await
+        self.identity.login(&client(), login(email, password, None)).await?.signed_in()
     }
 }
 

@@ -7,7 +7,7 @@ use crm_schema::security_events;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use crate::support::{PASSWORD, World, address, login};
+use crate::support::{PASSWORD, World, address, client, login};
 
 fn wait<T: std::fmt::Debug>(result: crm_core::Result<T>) -> u64 {
     match result {
@@ -17,7 +17,7 @@ fn wait<T: std::fmt::Debug>(result: crm_core::Result<T>) -> u64 {
 }
 
 fn from(ip: &str) -> Client {
-    Client { ip: Some(ip.parse::<IpAddr>().unwrap()), user_agent: Some("x".repeat(600)) }
+    Client { ip: Some(ip.parse::<IpAddr>().unwrap()), user_agent: Some("x".repeat(600)), ..client() }
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn an_address_that_tries_many_accounts_is_slowed_down() {
     let world = World::fresh().await;
     let person = world.person().await;
     let attempt = async |client: &Client, email: &str, password: &str| -> crm_core::Result<SignedIn> {
-        world.identity.login(client, login(email, password, None)).await
+        world.identity.login(client, login(email, password, None)).await?.signed_in()
     };
     let attacker = from("192.0.2.1");
     for _ in 0..20 {
@@ -132,8 +132,13 @@ async fn a_refused_sign_in_is_written_down_with_its_origin_and_without_the_addre
         .await
         .unwrap();
     let reasons: Vec<_> = rows.iter().map(|row| row.4["reason"].as_str().unwrap()).collect();
-    assert_eq!(reasons, ["unknown_account"; 5].into_iter().chain(["throttled"]).collect::<Vec<_>>());
-    for (event, success, ip, user_agent, detail) in rows {
+    let want = [&["unknown_account"; 4][..], &["limit_reached", "unknown_account", "throttled"]].concat();
+    assert_eq!(reasons, want);
+    let (suspicious, failures): (Vec<_>, Vec<_>) =
+        rows.into_iter().partition(|row| row.0 == "suspicious_activity");
+    let limit = suspicious[0].4["limit"].as_str().unwrap();
+    assert!(limit.starts_with("login:account:") && !limit.contains('@'), "{limit}");
+    for (event, success, ip, user_agent, detail) in failures {
         assert_eq!((event.as_str(), success, ip.as_deref()), ("login_failure", false, Some("192.0.2.9")));
         assert_eq!(user_agent.unwrap().len(), 500);
         assert_eq!(detail["account"].as_str().unwrap().len(), 64);
