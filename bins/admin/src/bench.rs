@@ -190,6 +190,25 @@ impl Org {
         Requests::new("search by two words, 50", searches)
     }
 
+    fn search_everything(&self) -> Requests {
+        let searches = self.sample.iter().take(20).map(|(_, first_name, company)| {
+            format!("/api/search/?q={}", escape(&format!("{first_name} {company}")))
+        });
+        Requests::new("search of everything, two words", searches)
+    }
+
+    fn search_as_typed(&self) -> Requests {
+        let beginnings = self
+            .sample
+            .iter()
+            .take(20)
+            .map(|(_, first_name, _)| first_name.chars().take(3).collect::<String>());
+        Requests::new(
+            "search of everything, three letters",
+            beginnings.map(|word| format!("/api/search/?q={}", escape(&word))),
+        )
+    }
+
     /// A page in the middle, where following the list leads to.
     fn deep_page(&self, leads: u64) -> Result<Requests> {
         const LIMIT: u64 = 200;
@@ -273,9 +292,15 @@ impl Bench {
         let listed = org.target.connect()?.ask_json(&org.target.get("/api/leads/?limit=1&count=true"))?;
         let leads = listed.get("count").and_then(Value::as_u64).context("the list has no count")?;
         let mut all = Vec::new();
-        for requests in
-            [org.details(), org.first_page(), org.deep_page(leads)?, org.by_status(), org.search()]
-        {
+        for requests in [
+            org.details(),
+            org.first_page(),
+            org.deep_page(leads)?,
+            org.by_status(),
+            org.search(),
+            org.search_everything(),
+            org.search_as_typed(),
+        ] {
             let transactions = self.capture_all(org, &requests)?;
             let plain = |transaction: &Transaction| script(&org.id.to_string(), transaction, &literal);
             let scripts = transactions.map(|all| all.iter().map(plain).collect::<Vec<_>>());
@@ -297,7 +322,14 @@ impl Bench {
     /// Measures in the small organization what should not depend on its size; a line for each figure.
     fn compare(&self, org: &Org, large: &[Figures]) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        for requests in [org.details(), org.first_page(), org.by_status(), org.search()] {
+        for requests in [
+            org.details(),
+            org.first_page(),
+            org.by_status(),
+            org.search(),
+            org.search_everything(),
+            org.search_as_typed(),
+        ] {
             let same = large.iter().find(|figures| figures.name == requests.name);
             for (connections, large) in
                 CONNECTIONS.into_iter().zip(same.iter().flat_map(|same| &same.measured))

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crm_api::settings::{DatabaseSettings, Environment, Settings};
 use crm_core::tenancy;
 use crm_mail::{Mailer, Transport};
+use crm_storage::Storage;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 use postgres::Client;
@@ -31,6 +32,8 @@ const DISK_WARN_MIB: f64 = 2048.0;
 const DISK_FAIL_MIB: f64 = 256.0;
 /// Fewer different bytes than that in a key were not drawn at random.
 const KEY_BYTES_MIN: usize = 12;
+/// A job that is due this long has nobody who does it.
+const OVERDUE_SECONDS: i64 = 300;
 const SMTP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a look at one thing found.
@@ -82,7 +85,7 @@ impl Report {
         self.line("free disk", free_disk(&settings.data_dir));
         self.line("secret key", secret_key(settings));
         self.line("mail", mail(settings));
-        self.line("files", writable_folder(&settings.data_dir.join("files")));
+        self.line("files", files(settings));
         if !database::exists(settings) {
             let hint = "the first start of crm-api makes it, as does crm-admin migrate";
             self.line("database", Warn("not made yet".into(), hint.into()));
@@ -102,7 +105,7 @@ impl Report {
     }
 
     fn examine_database(&mut self, database: &Database, client: &mut Client) {
-        let checks: [(&str, Result<Verdict>); 8] = [
+        let checks: [(&str, Result<Verdict>); 9] = [
             ("database", version(database, client)),
             ("clock", clock(client)),
             ("owner", owner(database)),
@@ -110,6 +113,7 @@ impl Report {
             ("schema", schema(database)),
             ("extensions", extensions(client)),
             ("row-level security", row_level_security(database)),
+            ("jobs", jobs(client)),
             ("platform administrator", platform_admin(client)),
         ];
         for (what, verdict) in checks {
@@ -267,6 +271,21 @@ fn greet(url: &str) -> Result<()> {
 }
 
 /// Tries a file in the folder, or, while that is not made yet, in the nearest one above it.
+fn files(settings: &Settings) -> Verdict {
+    let Some(bucket) = &settings.bucket else { return writable_folder(&settings.data_dir.join("files")) };
+    let checked = Storage::bucket(bucket).map_err(anyhow::Error::from).and_then(|storage| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(runtime.block_on(storage.check())?)
+    });
+    match checked {
+        Ok(()) => Fine(format!("the bucket {} can be read", bucket.name)),
+        Err(error) => Fail(
+            format!("the bucket {} can't be used: {error:#}", bucket.name),
+            "correct the AWS_… variables, or the bucket's own rules".into(),
+        ),
+    }
+}
+
 fn writable_folder(dir: &Path) -> Verdict {
     let place = existing(dir);
     let trial = place.join(format!(".crm-doctor-{}", std::process::id()));
@@ -384,6 +403,21 @@ fn row_level_security(database: &Database) -> Result<Verdict> {
             format!("{} faulty, such as {}: {}", faulty.len(), first.table, first.faults.join(", ")),
             "see: crm-admin manage-rls --status".into(),
         ),
+    })
+}
+
+/// The dead wait for somebody who looks at them, the overdue for a worker.
+fn jobs(client: &mut Client) -> Result<Verdict> {
+    let row =
+        client.query_one("SELECT pending, dead, oldest_due_seconds::bigint FROM jobs_backlog()", &[])?;
+    let (pending, dead, oldest_due): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    let found = format!("{pending} to be done, {dead} dead");
+    Ok(match (oldest_due, dead) {
+        (OVERDUE_SECONDS.., _) => {
+            Warn(format!("{found}, one due for {oldest_due} s"), "see that crm-api or crm-worker runs".into())
+        }
+        (_, 1..) => Warn(found, "look at them with crm-admin jobs list --dead".into()),
+        _ => Fine(found),
     })
 }
 

@@ -12,14 +12,18 @@ macro_rules! say {
     }};
 }
 
+mod audit;
 mod bench;
 mod createsuperuser;
 mod database;
 mod doctor;
+mod jobs;
+mod mail;
 mod manage_rls;
 mod migrate;
 mod schema;
 mod schema_rs;
+mod search;
 mod seed;
 
 /// Commands for the operator of an Amphora installation
@@ -42,10 +46,18 @@ enum Command {
     Createsuperuser(createsuperuser::Args),
     /// Make demonstration data; not in production
     Seed(seed::Args),
+    /// List mails that did not simply arrive, and send them again
+    Mail(mail::Args),
+    /// Read the audit trail, newest first
+    Audit(audit::Args),
     /// Print the OpenAPI document
     Schema(schema::Args),
     /// Print the diesel tables of crm-schema, generated from the database
     SchemaRs,
+    /// Look after the search
+    Search(search::Args),
+    /// Look at background jobs, have dead ones done again, give them up
+    Jobs(jobs::Args),
     /// Check the whole installation and say how to mend it
     Doctor,
     /// Measure a running server against pgbench on the same database
@@ -61,8 +73,12 @@ fn main() -> ExitCode {
         Command::ManageRls(args) => manage_rls::run(args),
         Command::Createsuperuser(args) => createsuperuser::run(args),
         Command::Seed(args) => seed::run(args),
+        Command::Mail(args) => mail::run(args),
+        Command::Audit(args) => audit::run(args),
         Command::Schema(args) => schema::run(args),
         Command::SchemaRs => schema_rs::run(),
+        Command::Search(args) => search::run(args),
+        Command::Jobs(args) => jobs::run(args),
         Command::Doctor => doctor::run(),
         Command::Bench(args) => bench::run(args),
     };

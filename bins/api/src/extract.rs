@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -12,16 +13,20 @@ use actix_web::http::header::{
 use actix_web::http::{Method, StatusCode};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use crm_core::body::{Object, nearest};
-use crm_core::{Code, Db, Error, FieldCode, PlatformTx, Result, TenantTx};
-use crm_identity::{AccessClaims, Client, Identity};
+use crm_core::{CallerSource as _, Code, Db, Error, FieldCode, OrgId, PlatformTx, Result, Sealer, TenantTx};
+use crm_identity::{AccessClaims, Client, Credential, Identity, RequestInfo};
+use crm_notifications::Live;
 use crm_records::list::{Params, Resource, Shape, Shaped};
 use crm_records::{Base, Edit, Precondition};
 use crm_storage::Storage;
+use crm_webhooks::Webhooks;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::idempotency::Attempt;
+use crate::limits::Limits;
 use crate::operation::{Called, CalledAt, Permit};
 use crate::problem::Problem;
 
@@ -46,6 +51,16 @@ pub struct State {
     pub identity: Identity,
     /// Files.
     pub storage: Storage,
+    /// How many bytes of them one organization may keep.
+    pub storage_quota_bytes: Option<i64>,
+    /// Keeps answers that may hold secrets.
+    pub sealer: Sealer,
+    /// How much is taken on.
+    pub limits: Arc<Limits>,
+    /// Whoever waits for notifications.
+    pub live: Live,
+    /// What is sent to other programs.
+    pub webhooks: Webhooks,
     /// How many proxies in front of this server write `X-Forwarded-For`.
     pub trusted_proxies: usize,
 }
@@ -65,8 +80,17 @@ pub fn client(req: &HttpRequest) -> Client {
     let proxies = req.app_data::<web::Data<State>>().map_or(0, |state| state.trusted_proxies);
     let ip = address(req.headers(), req.peer_addr().map(|peer| peer.ip()), proxies);
     let user_agent = req.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Client { ip, user_agent }
+    let called = req.app_data::<CalledAt>().and_then(|at| at.method(req.method()));
+    let request = called.map(|called| RequestInfo {
+        id: req.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+        method: req.method().to_string(),
+        route: called.path,
+    });
+    Client { ip, user_agent, request }
 }
+
+/// What a request is called in the log.
+pub struct RequestId(pub String);
 
 /// The client's address behind as many proxies of ours.
 fn address(headers: &HeaderMap, peer: Option<IpAddr>, proxies: usize) -> Option<IpAddr> {
@@ -78,6 +102,13 @@ fn address(headers: &HeaderMap, peer: Option<IpAddr>, proxies: usize) -> Option<
         entry.parse().ok().or_else(|| entry.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
     };
     if proxies == 0 { peer } else { forwarded().or(peer) }
+}
+
+/// The bearer token of a request.
+pub fn bearer(req: &HttpRequest) -> Option<&str> {
+    let header = req.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Refuses query parameters that the operation does not take, and `fields` that its records do not have: nothing is ignored.
@@ -138,9 +169,10 @@ pub struct Ctx {
     pub state: State,
     /// Where the request comes from.
     pub client: Client,
-    /// The verified access token.
-    pub claims: AccessClaims,
+    /// What it presents.
+    pub credential: Credential,
     permit: Permit,
+    attempt: Option<Attempt>,
 }
 
 impl FromRequest for Ctx {
@@ -155,34 +187,97 @@ impl FromRequest for Ctx {
 impl Ctx {
     fn read(req: &HttpRequest) -> Result<Self> {
         let (state, called) = (state(req)?, called(req)?);
-        let header = req.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
+        let token = bearer(req)
             .ok_or(Error::Unauthenticated("sign in and send Authorization: Bearer <access token>".into()))?;
-        let claims = state.identity.verify_access(token)?;
-        req.extensions_mut().insert(claims);
-        if claims.org.is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
+        let credential = state.identity.read_bearer(token, req.method().as_str(), called.path)?;
+        req.extensions_mut().insert(credential.clone());
+        state.limits.count(req, credential.id(), credential.org())?;
+        if credential.org().is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
             let message =
                 "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
             return Err(Error::Refused(Code::NoOrganization, message.into()));
         }
         check_query(req, called)?;
-        Ok(Self { state: state.clone(), client: client(req), claims, permit: called.permit })
+        let outside = matches!(called.permit, Permit::SignedIn | Permit::Platform(_));
+        if outside && called.id != "me" {
+            credential.session()?;
+        }
+        let attempt = Attempt::of(req);
+        Ok(Self { state: state.clone(), client: client(req), credential, permit: called.permit, attempt })
     }
 
-    /// Runs `work` in one transaction of the token's organization, once the caller may do what the route declares.
+    /// Runs `work` in one transaction of the token's organization, once the caller may do what the route declares. Under an
+    /// `Idempotency-Key` it is committed together with the answer.
     ///
     /// # Errors
     /// `Unauthenticated` when the session, membership or organization has ended; `Forbidden`; those of `work`.
     pub async fn tenant<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T, Problem> {
-        let org_claims = self.claims.in_org()?;
+        match &self.attempt {
+            Some(attempt) => Ok(in_time(self.once(attempt, work)).await?),
+            None => self.look(work).await,
+        }
+    }
+
+    /// The same for what has no effect that a repetition must not have again: a look before the work that counts.
+    ///
+    /// # Errors
+    /// As [`Ctx::tenant`].
+    pub async fn look<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T, Problem> {
+        let org_claims = self.credential.in_org()?;
         let work = self.state.db.tenant(&org_claims, async |t| {
             self.permit.check(t.caller())?;
             work(t).await
         });
         Ok(in_time(work).await?)
+    }
+
+    /// The session, for what needs a person who has signed in.
+    ///
+    /// # Errors
+    /// `Forbidden` for a personal access token.
+    pub fn session(&self) -> Result<&AccessClaims> {
+        self.credential.session()
+    }
+
+    /// The organization that the credential names.
+    ///
+    /// # Errors
+    /// `NoOrganization`.
+    pub fn org(&self) -> Result<OrgId> {
+        Ok(self.credential.in_org()?.org())
+    }
+
+    async fn once<T>(
+        &self,
+        attempt: &Attempt,
+        work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>,
+    ) -> Result<T> {
+        let mut t = match attempt.resume() {
+            Some(t) => t,
+            None => self.state.db.open(&self.credential.in_org()?).await?,
+        };
+        let done = async {
+            self.permit.check(t.caller())?;
+            attempt.begin(&mut t, &self.state.sealer).await?;
+            work(&mut t).await
+        };
+        match done.await {
+            Ok(done) => {
+                attempt.done(t);
+                Ok(done)
+            }
+            Err(refused) => {
+                t.rollback().await;
+                Err(refused)
+            }
+        }
+    }
+
+    /// Makes `part` of the request count where it has an `Idempotency-Key`: what no extractor has read as a whole.
+    pub fn absorb(&self, part: &[u8]) {
+        if let Some(attempt) = &self.attempt {
+            attempt.absorb(part);
+        }
     }
 
     /// Runs `work` outside every organization, for a signed-in person.
@@ -194,7 +289,7 @@ impl Ctx {
         work: impl AsyncFnOnce(&mut PlatformTx, crm_identity::SignedInUser) -> Result<T>,
     ) -> Result<T, Problem> {
         let work = self.state.db.platform(async |p| {
-            let user = crm_identity::signed_in(p, &self.claims).await?;
+            let user = crm_identity::signed_in(p, self.session()?).await?;
             if matches!(self.permit, Permit::Platform(_)) {
                 self.permit.check_platform(&user.principal())?;
             }
@@ -246,7 +341,7 @@ impl FromRequest for Json {
     }
 }
 
-async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
+async fn object(req: &HttpRequest, payload: Payload) -> Result<Object> {
     let essence = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !matches!(essence.as_str(), "application/json" | "application/merge-patch+json") {
@@ -255,6 +350,24 @@ async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
             "send JSON with Content-Type: application/json".into(),
         ));
     }
+    let bytes = read_body(payload).await?;
+    if let Some(attempt) = Attempt::of(req) {
+        attempt.absorb(&bytes);
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(serde_json::Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
+        Err(e) => {
+            Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into()))
+        }
+    }
+}
+
+/// Reads a body of at most [`MAX_BODY_BYTES`].
+///
+/// # Errors
+/// `PayloadTooLarge`; `MalformedRequest` when it breaks off.
+pub async fn read_body(mut payload: Payload) -> Result<web::Bytes> {
     let mut bytes = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk
@@ -265,13 +378,7 @@ async fn object(req: &HttpRequest, mut payload: Payload) -> Result<Object> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(serde_json::Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
-        Err(e) => {
-            Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into()))
-        }
-    }
+    Ok(bytes.freeze())
 }
 
 fn if_match(req: &HttpRequest) -> Precondition {

@@ -1,18 +1,23 @@
-//! Background work: which handler does which kind of job, and what is cleaned up every hour.
+//! Background work: which handler does which kind of job, and what is done regularly.
+//!
+//! A handler with effects in the database alone does them in `job.inside(&self.db, …)`: exactly once.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use crm_core::Db;
-use crm_identity::{Identity, SEND_MAIL};
-use crm_jobs::{Failure, Job, Worker};
-use crm_mail::{Mailer, Message};
+use crm_identity::Identity;
+use crm_jobs::{Failure, Job, Schedule, Worker};
+use crm_mail::Mailer;
+use crm_notifications::Notifier;
 use crm_records::attachments::{DELETE_FILES, DeletedFiles};
+use crm_records::orphans;
 use crm_storage::{Key, Storage};
-use futures_util::FutureExt as _;
+use crm_webhooks::Webhooks;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use crate::routes::TARGETS;
 use crate::startup::{Running, cause};
 
 #[cfg(test)]
@@ -21,10 +26,21 @@ mod tests;
 /// How long jobs under way may take to finish once the worker is to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long one job may take: less than its lease, so that nobody else starts it meanwhile.
-const TIME_LIMIT: Duration = Duration::from_secs(90);
+/// The kind of the jobs that remove outdated rows outside every organization.
+const SWEEP: &str = "platform.sweep";
 
-const HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// The kind of the jobs that remove answers kept for idempotency keys.
+const FORGOTTEN_ANSWERS: &str = "forgotten_answers";
+
+/// What is done regularly here; the name is for ever, because the database keeps the next time under it.
+const SCHEDULES: &[Schedule] = &[
+    Schedule { name: "sweep", cron: "17 * * * *", kind: SWEEP, per_org: false },
+    Schedule { name: "orphaned_files", cron: "41 2 * * *", kind: orphans::SWEEP, per_org: true },
+    Schedule { name: "forgotten_answers", cron: "7 3 * * *", kind: FORGOTTEN_ANSWERS, per_org: true },
+];
+
+/// What is done regularly at all.
+const ALL_SCHEDULES: [&[Schedule]; 3] = [SCHEDULES, crm_webhooks::SCHEDULES, crm_notifications::SCHEDULES];
 
 /// Whatever the handlers need.
 #[derive(Clone)]
@@ -33,87 +49,80 @@ pub struct Jobs {
     identity: Identity,
     mailer: Mailer,
     storage: Storage,
+    webhooks: Webhooks,
+    notifier: Notifier,
+    worker: Worker,
 }
 
 impl Jobs {
     /// Handlers that work with what is running.
-    pub fn new(running: &Running) -> Self {
-        let Running { db, identity, mailer, storage, .. } = running;
-        Self { db: db.clone(), identity: identity.clone(), mailer: mailer.clone(), storage: storage.clone() }
+    ///
+    /// # Errors
+    /// For a schedule that can't be read.
+    pub fn new(running: &Running) -> anyhow::Result<Self> {
+        let Running { db, identity, mailer, storage, webhooks, settings, .. } = running;
+        let worker = Worker::new(db.clone()).slots(settings.worker_slots).schedules(&ALL_SCHEDULES.concat());
+        Ok(Self {
+            db: db.clone(),
+            identity: identity.clone(),
+            mailer: mailer.clone(),
+            storage: storage.clone(),
+            webhooks: webhooks.clone(),
+            notifier: Notifier::new(TARGETS, &settings.frontend_url),
+            worker: worker.map_err(cause).context("a schedule can't be read")?,
+        })
     }
 
     /// Works until `stop` turns true or its sender is gone, and then finishes the jobs under way unless they take too long;
     /// such a job is taken over by another worker when its lease ends.
     pub async fn work(&self, stop: watch::Receiver<bool>) {
         let late = async {
-            stopped(stop.clone()).await;
+            // An error means that whoever could tell is gone.
+            let _ = stop.clone().wait_for(|stop| *stop).await;
             sleep(GRACE).await;
         };
-        let worker = Worker::new(self.db.clone());
-        let handle = async |job: &Job| self.handle(job).await;
-        let work = async {
-            tokio::join!(worker.run(&handle, stop.clone()), self.keep_house(stop.clone()));
-        };
+        let handle = async |job: &Job| self.dispatch(job).await;
         tokio::select! {
-            () = work => {}
+            () = self.worker.run(&handle, stop.clone()) => {}
             () = late => tracing::warn!("jobs under way were given up"),
         }
     }
 
-    async fn keep_house(&self, stop: watch::Receiver<bool>) {
-        loop {
-            match self.identity.sweep().await {
-                Ok(rows) => tracing::debug!(rows, "outdated rows were removed"),
-                Err(error) => tracing::warn!("outdated rows can't be removed: {:#}", cause(error)),
-            }
-            tokio::select! {
-                biased;
-                () = stopped(stop.clone()) => return,
-                () = sleep(HOUSEKEEPING) => {}
-            }
-        }
-    }
-
-    /// Does one job and counts it.
-    ///
-    /// # Errors
-    /// Whether to try again, and why it failed.
-    pub async fn handle(&self, job: &Job) -> Result<(), Failure> {
-        let done = timeout(TIME_LIMIT, AssertUnwindSafe(self.dispatch(job)).catch_unwind()).await;
-        let failed = |why: &str| Err(Failure::Retry(why.into()));
-        let done = match done {
-            Ok(done) => done.unwrap_or_else(|_| failed("the handler panicked")),
-            Err(_) => failed("the handler took too long"),
-        };
-        let outcome = match done {
-            Ok(()) => "done",
-            Err(Failure::Retry(_)) => "retry",
-            Err(Failure::Final(_)) => "failed",
-        };
-        metrics::counter!("jobs_total", "kind" => job.kind.clone(), "outcome" => outcome).increment(1);
-        done
-    }
-
     async fn dispatch(&self, job: &Job) -> Result<(), Failure> {
         match job.kind.as_str() {
-            SEND_MAIL => self.send_mail(job).await,
+            crm_mail::SEND | crm_mail::SEND_OUTSIDE => {
+                crm_mail::deliver(&self.db, job, async |message| self.mailer.send(message).await).await
+            }
             DELETE_FILES => self.delete_files(job).await,
+            crm_custom_fields::BACKFILL => {
+                let batch = job.payload()?;
+                job.inside(&self.db, async |t| crm_custom_fields::backfill(t, batch).await).await
+            }
+            SWEEP => {
+                self.identity.sweep().await?;
+                Ok(self.db.platform(async |p| crm_idempotency::forget_accounts(p).await.map(drop)).await?)
+            }
+            orphans::SWEEP => {
+                let org = job.org_id.ok_or_else(|| Failure::Final("the job has no organization".into()))?;
+                Ok(orphans::sweep(&self.db, &self.storage, org).await.map(drop)?)
+            }
+            FORGOTTEN_ANSWERS => {
+                job.inside(&self.db, async |t| crm_idempotency::forget(t).await.map(drop)).await
+            }
             _ => {
+                if let Some(done) = self.webhooks.handle(job).await {
+                    return done;
+                }
+                if let Some(done) = self.notifier.handle(&self.db, job).await {
+                    return done;
+                }
                 let of_identity = self.identity.handle(job).await;
+                // It may be of a newer program that runs beside this one.
                 of_identity.unwrap_or_else(|| {
-                    Err(Failure::Final("there is no handler for jobs of this kind".into()))
+                    Err(Failure::Retry("there is no handler for jobs of this kind".into()))
                 })
             }
         }
-    }
-
-    async fn send_mail(&self, job: &Job) -> Result<(), Failure> {
-        let message: Message = job.payload()?;
-        // Only the error's own words: what the mail server said may quote the recipient.
-        self.mailer.send(&message).await.map_err(|error| match error.is_permanent() {
-            true => Failure::Final(error.to_string()),
-            false => Failure::Retry(error.to_string()),
-        })
     }
 
     async fn delete_files(&self, job: &Job) -> Result<(), Failure> {
@@ -125,10 +134,4 @@ impl Jobs {
         }
         Ok(())
     }
-}
-
-/// Waits until work is to stop.
-async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that whoever could tell is gone.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

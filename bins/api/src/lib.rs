@@ -4,7 +4,9 @@
 //! [`startup`] brings up what they stand on.
 
 pub mod extract;
+pub mod idempotency;
 pub mod jobs;
+pub mod limits;
 pub mod middleware;
 pub mod openapi;
 pub mod operation;

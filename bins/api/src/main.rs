@@ -9,6 +9,7 @@ use crm_api::jobs::Jobs;
 use crm_api::settings::Settings;
 use crm_api::startup::{self, Running, StopSignals};
 use crm_api::{server, telemetry};
+use crm_notifications::Live;
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
@@ -37,9 +38,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn serve(running: &Running) -> anyhow::Result<()> {
+    let jobs = Jobs::new(running)?;
     let mut signals = StopSignals::install()?;
     let bind = running.settings.bind;
-    let server = server::run(running).with_context(|| format!("can't listen on {bind} (CRM_BIND)"))?;
+    let (server, live) =
+        server::run(running).with_context(|| format!("can't listen on {bind} (CRM_BIND)"))?;
     // Nobody may be reading, which is no reason to stop.
     let _ = std::io::stdout().write_all(banner(running).as_bytes());
     let (stop_jobs, stop) = watch::channel(false);
@@ -47,7 +50,7 @@ async fn serve(running: &Running) -> anyhow::Result<()> {
     let answer = async {
         let ended = tokio::select! {
             ended = server => ended.context("the server broke off"),
-            () = drain(&handle, &mut signals) => Ok(()),
+            () = drain(&handle, &live, &mut signals) => Ok(()),
         };
         // After the last request, which may have left work.
         stop_jobs.send_replace(true);
@@ -55,17 +58,18 @@ async fn serve(running: &Running) -> anyhow::Result<()> {
     };
     let work = async {
         if running.settings.workers_inside {
-            Jobs::new(running).work(stop).await;
+            jobs.work(stop.clone()).await;
         }
     };
-    tokio::join!(answer, work).0
+    tokio::join!(answer, work, crm_jobs::watch_backlog(&running.db, stop.clone())).0
 }
 
 /// Waits for the signal to stop, then until the requests under way are answered, the server's time for that is up, or a
 /// second signal comes.
-async fn drain(server: &ServerHandle, signals: &mut StopSignals) {
+async fn drain(server: &ServerHandle, live: &Live, signals: &mut StopSignals) {
     signals.next().await;
     tracing::info!("stopping");
+    live.close();
     tokio::select! {
         () = server.stop(true) => {}
         () = signals.next() => tracing::warn!("requests under way are given up"),

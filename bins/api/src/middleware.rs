@@ -8,11 +8,13 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::http::uri::{PathAndQuery, Uri};
 use actix_web::middleware::{DefaultHeaders, Next};
-use actix_web::{Error, HttpMessage};
+use actix_web::{Error, HttpMessage, web};
 use crm_core::Code;
-use crm_identity::AccessClaims;
+use crm_identity::Credential;
 use uuid::Uuid;
 
+use crate::extract::{RequestId, State, client};
+use crate::operation::CalledAt;
 use crate::problem::{Problem, ProblemDocument};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,6 +35,7 @@ pub async fn observe(
     // What the client gave, if it can stand in a log.
     let id = id.filter(plain).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
     let method = req.method().clone();
+    req.extensions_mut().insert(RequestId(id.clone()));
     let response = next.call(req).await?;
     let mut response = problems(response.map_into_boxed_body(), &id);
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -42,7 +45,7 @@ pub async fn observe(
     let seconds = started.elapsed().as_secs_f64();
     let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
     let extensions = response.request().extensions();
-    let claims = extensions.get::<AccessClaims>();
+    let credential = extensions.get::<Credential>();
     tracing::info!(
         target: "access",
         request_id = %id,
@@ -50,8 +53,8 @@ pub async fn observe(
         route,
         status,
         milliseconds = (seconds * 1e6).round() / 1e3,
-        org = claims.and_then(|claims| claims.org).map(|org| org.to_string()),
-        user = claims.map(|claims| claims.user.to_string()),
+        org = credential.and_then(Credential::org).map(|org| org.to_string()),
+        user = credential.and_then(|c| c.session().ok()).map(|claims| claims.user.to_string()),
     );
     drop(extensions);
     // Anybody can invent methods: each would be a series of its own.
@@ -101,6 +104,30 @@ fn foreign(status: StatusCode) -> crm_core::Error {
     }
 }
 
+/// Notes refusals and the use of personal access tokens in the audit trail. Stands around every operation, where it is known which one
+/// it is.
+///
+/// # Errors
+/// None of its own.
+pub async fn audit(
+    req: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let called = req.app_data::<CalledAt>().and_then(|at| at.method(req.method())).map(|called| called.id);
+    let state = req.app_data::<web::Data<State>>().cloned();
+    let response = next.call(req).await?.map_into_boxed_body();
+    let credential = response.request().extensions().get::<Credential>().cloned();
+    if let (Some(operation), Some(state), Some(credential)) = (called, state, credential) {
+        let client = client(response.request());
+        match (response.response().error().and_then(|error| error.as_error::<Problem>()), &credential) {
+            (Some(Problem(error)), _) => state.identity.refused(&credential, error, operation, &client).await,
+            (None, Credential::Token(claims)) => state.identity.token_used(claims, &client).await,
+            (None, Credential::Session(_)) => {}
+        }
+    }
+    Ok(response)
+}
+
 /// Lets `/api/leads` answer as `/api/leads/`.
 ///
 /// # Errors
@@ -136,5 +163,8 @@ pub fn security_headers() -> DefaultHeaders {
         .add(("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"))
         .add((CACHE_CONTROL, "no-store"))
         // Here and not among the rules of CORS, which write it in another order in every worker.
-        .add((ACCESS_CONTROL_EXPOSE_HEADERS, "etag, location, retry-after, x-request-id"))
+        .add((
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            "etag, idempotent-replayed, location, ratelimit, ratelimit-policy, retry-after, x-request-id",
+        ))
 }

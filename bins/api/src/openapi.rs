@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpResponse, web};
+use crm_records::custom::CustomTarget;
 use crm_records::list::{Field, Kind, Resource};
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
@@ -88,7 +89,7 @@ fn operation(op: &Op) -> OperationBuilder {
         .operation_id(Some(op.id))
         .tag(op.tag())
         .summary(Some(op.summary))
-        .description(Some(permission(op.permit)));
+        .description(Some(format!("{}{}", permission(op.permit), custom_filters(op))));
     for parameter in parameters(op) {
         operation = operation.parameter(parameter);
     }
@@ -137,6 +138,18 @@ fn permission(permit: Permit) -> String {
     }
 }
 
+/// A list of records takes filters that only the organization knows.
+fn custom_filters(op: &Op) -> &'static str {
+    let kind = op.list.map(|resource| resource.kind);
+    match kind.and_then(CustomTarget::of) {
+        Some(_) => {
+            " Filterable custom fields of the organization are further parameters: `cf_<key>=value`, \
+             `cf_<key>__<operator>=value` with the operators of other fields of that type."
+        }
+        None => "",
+    }
+}
+
 fn refusals(op: &Op) -> Vec<u16> {
     let mut all = op.refusals.clone();
     if op.permit != Permit::Public {
@@ -154,6 +167,10 @@ fn refusals(op: &Op) -> Vec<u16> {
     }
     if op.if_match {
         all.push(412);
+    }
+    if op.method == actix_web::http::Method::POST {
+        // What an Idempotency-Key may run into.
+        all.extend([409, 422]);
     }
     all.sort_unstable();
     all.dedup();
@@ -221,6 +238,13 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     if op.if_match {
         let tag = header("If-Match", "The version that the change is meant for, as its ETag: `\"3\"`.");
         all.push(tag);
+    }
+    if op.method == actix_web::http::Method::POST {
+        all.push(header(
+            "Idempotency-Key",
+            "A name of the client's own for this request, such as a UUID: sent again with the same body it has its effect once, and is \
+             answered as the first time with `Idempotent-Replayed: true`.",
+        ));
     }
     if let Some(resource) = &op.list {
         all.extend(list_parameters(resource));
@@ -333,6 +357,7 @@ fn typed(kind: Kind) -> RefOr<Schema> {
         Kind::BigInt => {
             ObjectBuilder::new().schema_type(Type::Integer).format(format(KnownFormat::Int64)).into()
         }
+        Kind::Number => ObjectBuilder::new().schema_type(Type::Number).into(),
         Kind::Money => string.pattern(Some(r"^\d+(\.\d+)?$")).into(),
         Kind::Bool => ObjectBuilder::new().schema_type(Type::Boolean).into(),
         Kind::Date => string.format(format(KnownFormat::Date)).into(),

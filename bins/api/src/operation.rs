@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::http::Method;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder};
 use crm_access::{Require, has_perm};
@@ -14,6 +15,8 @@ use crm_records::list::{Page, Resource};
 use utoipa::openapi::schema::{AllOfBuilder, ArrayItems, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
+
+use crate::{idempotency, middleware};
 
 /// Who may call an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,11 +87,16 @@ impl Body {
         Self { media_type: "application/json", schema, components }
     }
 
-    /// The fields of a module and the links of every record, side by side.
+    /// The fields of a module, the links of every record and the organization's own fields, side by side.
     fn record<F: ToSchema>() -> Self {
-        let (fields, links) = (Self::of::<F>(), Self::of::<crm_records::Links>());
-        let schema = AllOfBuilder::new().item(fields.schema).item(links.schema).build();
-        let components = fields.components.into_iter().chain(links.components).collect();
+        let parts = [
+            Self::of::<F>(),
+            Self::of::<crm_records::Links>(),
+            Self::of::<crm_records::custom::CustomBody>(),
+        ];
+        let schema =
+            parts.iter().fold(AllOfBuilder::new(), |all, part| all.item(part.schema.clone())).build();
+        let components = parts.into_iter().flat_map(|part| part.components).collect();
         Self { media_type: "application/json", schema: RefOr::T(schema.into()), components }
     }
 }
@@ -321,6 +329,10 @@ impl Op {
 #[derive(Debug, Clone)]
 pub struct Called {
     method: Method,
+    /// Its path, with `{id}` for parameters.
+    pub path: &'static str,
+    /// Its name.
+    pub id: &'static str,
     /// Who may call it.
     pub permit: Permit,
     /// The query parameters it takes, unless it judges them itself.
@@ -376,7 +388,8 @@ impl Routes {
         let mut called: BTreeMap<&'static str, CalledAt> = BTreeMap::new();
         for op in &self.operations {
             let (query, fields) = (op.query_names(), op.field_names());
-            let one = Called { method: op.method.clone(), permit: op.permit, query, fields };
+            let (path, id) = (op.path, op.id);
+            let one = Called { method: op.method.clone(), path, id, permit: op.permit, query, fields };
             called.entry(op.path).or_default().0.push(one);
         }
         // Fixed words before parameters: a path of words is never taken for an id.
@@ -388,6 +401,7 @@ impl Routes {
             for (_, route) in methods {
                 resource = resource.route(route);
             }
+            let resource = resource.wrap(from_fn(idempotency::honour)).wrap(from_fn(middleware::audit));
             config.service(resource.default_service(web::to(move || {
                 let allow = allow.clone();
                 async move { HttpResponse::MethodNotAllowed().insert_header(("Allow", allow)).finish() }

@@ -1,17 +1,27 @@
 //! Every operation of the API, a file per module: path, permission, documentation and the few lines that call the service.
 
+mod audit;
 mod auth;
+mod changes;
+mod custom_fields;
 mod leads;
+mod mail;
+mod notifications;
 mod orgs;
 mod platform;
 mod records;
 mod roles;
+mod search;
 mod service;
+mod sign_in;
 mod tags;
 mod teams;
+mod tokens;
 mod users;
+mod webhooks;
 
 use crm_records::Target;
+pub use search::SEARCHABLE;
 
 use crate::operation::Routes;
 
@@ -24,13 +34,22 @@ pub fn all() -> Routes {
     for declare in [
         service::routes,
         auth::routes,
+        sign_in::routes,
         orgs::routes,
         users::routes,
         roles::routes,
         teams::routes,
         tags::routes,
+        custom_fields::routes,
         leads::routes,
         records::routes,
+        notifications::routes,
+        search::routes,
+        mail::routes,
+        audit::routes,
+        tokens::routes,
+        changes::routes,
+        webhooks::routes,
         platform::routes,
     ] {
         declare(&mut routes);

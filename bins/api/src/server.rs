@@ -1,14 +1,19 @@
 //! The HTTP server: routes and middleware put together.
 
+use std::sync::Arc;
+
 use actix_cors::Cors;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
 
+use crm_notifications::Live;
+
 use crate::extract::State;
+use crate::limits::Limits;
 use crate::startup::Running;
-use crate::{middleware, openapi, routes};
+use crate::{limits, middleware, openapi, routes};
 
 /// The whole application: what the server runs, and what tests call without a port.
 pub fn app(
@@ -27,6 +32,7 @@ pub fn app(
         .app_data(web::Data::new(state))
         .configure(|config| routes::all().configure(config))
         .configure(openapi::pages)
+        .wrap(from_fn(limits::guard))
         .wrap(cors(origins))
         .wrap(Compress::default())
         .wrap(middleware::security_headers())
@@ -37,7 +43,15 @@ pub fn app(
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
-        .allowed_headers(["authorization", "content-type", "if-match", "if-none-match", "x-request-id"])
+        .allowed_headers([
+            "authorization",
+            "content-type",
+            "idempotency-key",
+            "if-match",
+            "if-none-match",
+            "last-event-id",
+            "x-request-id",
+        ])
         .max_age(3600);
     match origins {
         [any] if any == "*" => cors.allow_any_origin(),
@@ -45,15 +59,21 @@ fn cors(origins: &[String]) -> Cors {
     }
 }
 
-/// Binds the address and answers the server's future; it ends when told to.
+/// Binds the address and answers the server's future, which ends when told to, and the streams that would keep it from ending.
 ///
 /// # Errors
 /// When the address is taken.
-pub fn run(running: &Running) -> std::io::Result<Server> {
+pub fn run(running: &Running) -> std::io::Result<(Server, Live)> {
+    let live = Live::new(&running.db);
     let state = State {
         db: running.db.clone(),
         identity: running.identity.clone(),
         storage: running.storage.clone(),
+        storage_quota_bytes: running.settings.storage_quota_bytes,
+        sealer: running.answers.clone(),
+        limits: Arc::new(Limits::new(running.settings.rates)),
+        live: live.clone(),
+        webhooks: running.webhooks.clone(),
         trusted_proxies: running.settings.trusted_proxies,
     };
     let origins = running.settings.cors_allowed_origins.clone();
@@ -62,5 +82,5 @@ pub fn run(running: &Running) -> std::io::Result<Server> {
         .disable_signals()
         .shutdown_timeout(20)
         .run();
-    Ok(server)
+    Ok((server, live))
 }

@@ -1,6 +1,7 @@
 //! What the environment says about how to run, checked as a whole before anything starts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -8,7 +9,10 @@ use std::time::Duration;
 use std::{env, fmt};
 
 use actix_web::http::Uri;
+use crm_storage::Bucket;
 use tracing_subscriber::EnvFilter;
+
+use crate::limits::Rates;
 
 #[cfg(test)]
 mod tests;
@@ -67,18 +71,41 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
         "micropyramid.com",
         "comma list of mail domains, may be empty: who proves an address in one becomes a platform administrator",
     ),
+    ("GOOGLE_CLIENT_ID", "", "client id at Google, to let people sign in by it"),
+    ("GOOGLE_CLIENT_SECRET", "", "the secret that goes with it"),
+    (
+        "OIDC_PROVIDERS",
+        "",
+        "comma list of further OpenID Connect providers; each NAME has OIDC_NAME_ISSUER, OIDC_NAME_CLIENT_ID, OIDC_NAME_CLIENT_SECRET and perhaps OIDC_NAME_LABEL",
+    ),
     (
         "SMTP_URL",
         "",
-        "mail server, such as smtp://user:password@host:587?tls=required; by default mail becomes files in CRM_DATA_DIR",
+        "mail server, such as smtps://user:password@host:465 or smtp://user:password@host:587?tls=required; by default mail becomes files in CRM_DATA_DIR",
     ),
     ("DEFAULT_FROM_EMAIL", "noreply@localhost", "sender of all mail, an address or Name <address>"),
     ("ADMIN_EMAIL", "admin@localhost", "whom people may turn to"),
+    ("AWS_BUCKET_NAME", "", "S3 bucket that keeps the uploaded files; by default they lie in CRM_DATA_DIR"),
+    ("AWS_REGION", "us-east-1", "where the bucket lies"),
+    ("AWS_ENDPOINT_URL", "", "S3-compatible service of somebody else, such as https://s3.example.com"),
+    ("AWS_ACCESS_KEY_ID", "", "key of the bucket; without one the machine's own role is used"),
+    ("AWS_SECRET_ACCESS_KEY", "", "its secret"),
+    ("STORAGE_QUOTA_MIB", "10240", "how much one organization may keep in files; 0 for any amount"),
     (
         "WORKERS_INSIDE",
         "true",
         "whether crm-api does the background jobs itself; false when crm-worker runs beside it",
     ),
+    (
+        "WEBHOOKS_ALLOW_PRIVATE",
+        "false",
+        "whether webhooks may lead to this machine and to private networks, which prod refuses",
+    ),
+    ("WORKER_SLOTS", "4", "background jobs that one process does at the same time"),
+    ("RATE_LIMIT_TOKEN", "60000", "requests a minute of one session or access token; 0 for no limit"),
+    ("RATE_LIMIT_ORG", "120000", "requests a minute of one organization; 0 for no limit"),
+    ("RATE_LIMIT_ADDRESS", "120000", "requests a minute from one address; 0 for no limit"),
+    ("MAX_IN_FLIGHT", "512", "requests that one process works on at the same time before it answers 503"),
     ("LOG_FORMAT", "", "text or json; by default text in dev, json in prod"),
     ("RUST_LOG", "info", "what is logged, such as info or info,crm_identity=debug"),
 ];
@@ -86,6 +113,7 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
 /// Connections of the built-in database that one program may take; some stay for other programs.
 const EMBEDDED_POOL_MAX: usize = 50;
 const SECRET_KEY_MIN_BYTES: usize = 32;
+const GOOGLE_ISSUER: &str = "https://accounts.google.com";
 const DEV_ORIGINS: [&str; 2] = ["http://localhost:5173", "http://127.0.0.1:5173"];
 
 /// How to run.
@@ -117,18 +145,45 @@ pub struct Settings {
     pub refresh_token_lifetime: Duration,
     /// Mail domains whose people may become platform administrators, in lower case.
     pub platform_admin_domains: Vec<String>,
+    /// Who else may say who somebody is.
+    pub oidc_providers: Vec<OidcSettings>,
     /// The mail server; without one mail becomes files.
     pub smtp_url: Option<Secret>,
     /// The sender of all mail.
     pub default_from_email: String,
     /// Whom people may turn to.
     pub admin_email: String,
+    /// The bucket for files; without one they lie in the data folder.
+    pub bucket: Option<Bucket>,
+    /// How many bytes of files one organization may keep.
+    pub storage_quota_bytes: Option<i64>,
+    /// Whether webhooks may lead to this machine and to private networks.
+    pub webhooks_allow_private: bool,
     /// Whether the API process does background jobs.
     pub workers_inside: bool,
+    /// How many background jobs a process does at the same time.
+    pub worker_slots: usize,
+    /// How much clients may ask for.
+    pub rates: Rates,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged.
     pub log_filter: String,
+}
+
+/// A provider of identities that speaks OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcSettings {
+    /// One word in lower case.
+    pub name: String,
+    /// What people call it.
+    pub label: String,
+    /// Its issuer, exactly as it calls itself.
+    pub issuer: String,
+    /// What it knows this installation by.
+    pub client_id: String,
+    /// The secret that goes with it.
+    pub client_secret: Secret,
 }
 
 /// Which set of rules the settings are held to.
@@ -263,11 +318,17 @@ impl Reader<'_> {
         let pool_size = self.pool_size(database.as_ref());
         let (access_token_lifetime, refresh_token_lifetime) = self.token_lifetimes();
         let platform_admin_domains = self.platform_admin_domains();
+        let oidc_providers = self.oidc_providers(prod);
         let smtp_url =
             self.url("SMTP_URL", &["smtp://", "smtps://"], "smtp://user:password@host:587?tls=required");
         let default_from_email = self.value("DEFAULT_FROM_EMAIL", "an address or Name <address>", mailbox);
         let admin_email = self.value("ADMIN_EMAIL", "an address", address);
+        let bucket = self.bucket();
+        let storage_quota = self.number::<i64>("STORAGE_QUOTA_MIB", 0..=1_000_000_000);
+        let webhooks_allow_private = self.webhooks_allow_private(prod);
         let workers_inside = self.choice("WORKERS_INSIDE", &[("true", true), ("false", false)]);
+        let worker_slots = self.number("WORKER_SLOTS", 1..=64);
+        let rates = self.rates();
         let log_format = match self.set("LOG_FORMAT") {
             Some(_) => self.choice("LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)]),
             None => Some(if prod { LogFormat::Json } else { LogFormat::Text }),
@@ -289,10 +350,16 @@ impl Reader<'_> {
             access_token_lifetime: Duration::from_secs(access_token_lifetime?),
             refresh_token_lifetime: Duration::from_secs(refresh_token_lifetime?),
             platform_admin_domains: platform_admin_domains?,
+            oidc_providers,
             smtp_url,
             default_from_email: default_from_email?,
             admin_email: admin_email?,
+            bucket: bucket?,
+            storage_quota_bytes: storage_quota.map(|mib| (mib > 0).then_some(mib * 1024 * 1024))?,
+            webhooks_allow_private: webhooks_allow_private?,
             workers_inside: workers_inside?,
+            worker_slots: worker_slots?,
+            rates: rates?,
             log_format: log_format?,
             log_filter: log_filter?,
         })
@@ -409,11 +476,133 @@ impl Reader<'_> {
         (access.1, refresh.1)
     }
 
+    /// None when something is wrong with it, and the inner one where none is wanted.
+    #[expect(clippy::option_option, reason = "wrong and unwanted are two things")]
+    fn bucket(&mut self) -> Option<Option<Bucket>> {
+        let [name, key, secret, endpoint] =
+            ["AWS_BUCKET_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"]
+                .map(|variable| self.set(variable));
+        if key.is_some() != secret.is_some() {
+            self.problem(
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY belong together: set both or neither".into(),
+            );
+            return None;
+        }
+        let endpoint = match endpoint {
+            Some(_) => {
+                Some(self.value("AWS_ENDPOINT_URL", "a URL such as https://s3.example.com", base_url)?)
+            }
+            None => None,
+        };
+        let region = self.text("AWS_REGION");
+        Some(name.map(|name| Bucket { name, region, endpoint, credentials: key.zip(secret) }))
+    }
+
+    fn webhooks_allow_private(&mut self, prod: bool) -> Option<bool> {
+        let name = "WEBHOOKS_ALLOW_PRIVATE";
+        let allow = self.choice(name, &[("true", true), ("false", false)])?;
+        if allow && prod {
+            self.problem(format!(
+                "{name} is true, which prod refuses: any organization could reach your own network"
+            ));
+        }
+        Some(allow)
+    }
+
+    fn rates(&mut self) -> Option<Rates> {
+        let [token, org, address] = ["RATE_LIMIT_TOKEN", "RATE_LIMIT_ORG", "RATE_LIMIT_ADDRESS"]
+            .map(|name| self.number::<u32>(name, 0..=100_000_000).map(NonZeroU32::new));
+        let in_flight = self.number("MAX_IN_FLIGHT", 1..=100_000);
+        Some(Rates { token: token?, org: org?, address: address?, in_flight: in_flight? })
+    }
+
     fn platform_admin_domains(&mut self) -> Option<Vec<String>> {
         let name = "PLATFORM_ADMIN_DOMAINS";
         let list = (self.lookup)(name).unwrap_or_else(|| default_of(name).to_owned());
         let right = "a comma list of domains such as example.com, or empty";
         self.checked(name, &list, right, |list| entries(list).map(domain).collect())
+    }
+
+    fn oidc_providers(&mut self, prod: bool) -> Vec<OidcSettings> {
+        let google = self.google();
+        let right = "a comma list of names such as corp, each of lower-case letters, digits and _";
+        let names = self.value("OIDC_PROVIDERS", right, |list| entries(list).map(provider_name).collect());
+        let names: Vec<String> = names.unwrap_or_default();
+        for (at, name) in names.iter().enumerate() {
+            if names
+                .iter()
+                .take(at)
+                .chain(google.iter().map(|google| &google.name))
+                .any(|other| other == name)
+            {
+                self.problem(format!(
+                    "OIDC_PROVIDERS has {name} twice: each provider needs a name of its own"
+                ));
+            }
+        }
+        let further = names.into_iter().filter_map(|name| self.oidc_provider(name, prod));
+        google.into_iter().chain(further.collect::<Vec<_>>()).collect()
+    }
+
+    fn google(&mut self) -> Option<OidcSettings> {
+        let [id, secret] = ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"].map(|name| self.set(name));
+        match (id, secret) {
+            (Some(client_id), Some(secret)) => Some(OidcSettings {
+                name: "google".into(),
+                label: "Google".into(),
+                issuer: GOOGLE_ISSUER.into(),
+                client_id: client_id.trim().to_owned(),
+                client_secret: Secret(secret.trim().to_owned()),
+            }),
+            (None, None) => None,
+            _ => {
+                self.problem(
+                    "GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET go together: set both, or neither".into(),
+                );
+                None
+            }
+        }
+    }
+
+    /// None when something is wrong with it, which is told.
+    fn oidc_provider(&mut self, name: String, prod: bool) -> Option<OidcSettings> {
+        let variable = |part: &str| format!("OIDC_{}_{part}", name.to_uppercase());
+        let mut required = |part: &str, right: &str| {
+            let value = self.set(&variable(part)).map(|value| value.trim().to_owned());
+            if value.is_none() {
+                self.problem(format!(
+                    "{} is not set, but OIDC_PROVIDERS has {name}: it must be {right}",
+                    variable(part)
+                ));
+            }
+            value
+        };
+        let issuer = required("ISSUER", "the provider's issuer, such as https://login.example.com");
+        let client_id = required("CLIENT_ID", "what the provider knows this installation by");
+        let client_secret = required("CLIENT_SECRET", "the secret that goes with the client id");
+        let issuer = issuer?;
+        if base_url(&issuer).is_none() {
+            self.problem(format!(
+                "{} is {issuer:?}: it must be a URL such as https://login.example.com",
+                variable("ISSUER")
+            ));
+            return None;
+        }
+        if prod && !issuer.starts_with("https://") {
+            self.problem(format!(
+                "{} is {issuer}, which can be forged on the way: prod needs https",
+                variable("ISSUER")
+            ));
+        }
+        let label =
+            self.set(&variable("LABEL")).map_or_else(|| name.clone(), |label| label.trim().to_owned());
+        Some(OidcSettings {
+            label,
+            issuer,
+            client_id: client_id?,
+            client_secret: Secret(client_secret?),
+            name,
+        })
     }
 
     /// What is set, unless it is blank.
@@ -514,6 +703,11 @@ fn is_this_machine(url: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || ip.is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+}
+
+fn provider_name(text: &str) -> Option<String> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    (text.chars().all(plain) && text.len() <= 30).then(|| text.to_owned())
 }
 
 fn domain(text: &str) -> Option<String> {

@@ -13,15 +13,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use crm_core::migrate::SchemaState;
-use crm_core::{Clock, Db, DbSettings, migrate, tenancy};
-use crm_identity::{Identity, IdentitySettings, TokenSettings};
+use crm_core::{Clock, Db, DbSettings, Sealer, migrate, tenancy};
+use crm_identity::{Identity, IdentitySettings, OidcProvider, OidcSettings, TokenSettings};
 use crm_mail::{Mailer, Transport};
 use crm_pg::{Cluster, Role};
 use crm_storage::Storage;
+use crm_webhooks::{WebhookSettings, Webhooks, feed};
 use rand::RngCore as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
+use crate::routes;
 use crate::settings::{DatabaseSettings, Secret, Settings, place_in};
 
 #[cfg(test)]
@@ -38,6 +40,9 @@ const HOLDER_WAIT: Duration = Duration::from_secs(3);
 
 /// How long a program that runs beside crm-api waits for that to start the built-in database.
 const SERVER_WAIT: Duration = Duration::from_secs(15);
+
+/// How long one request to a provider of identities may take; a sign-in makes three at most.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How a program comes by the built-in database.
 #[derive(Clone, Copy)]
@@ -62,6 +67,10 @@ pub struct Running {
     pub storage: Storage,
     /// Mail.
     pub mailer: Mailer,
+    /// Keeps answers that may hold secrets.
+    pub answers: Sealer,
+    /// What is sent to other programs.
+    pub webhooks: Webhooks,
     /// Where the database is, fit to be shown.
     pub database: DatabasePlace,
     /// The built-in database, if that is used.
@@ -151,16 +160,55 @@ async fn bring_up(settings: Settings, part: Part) -> anyhow::Result<Running> {
         DbSettings { url: app_url.expose().to_owned(), pool_size: settings.pool_size, wait: CONNECTION_WAIT };
     let db = Db::connect(&db_settings, Clock::default()).map_err(cause)?;
     check(&db, &place).await?;
+    settle(&db).await?;
     let identity = Identity::new(db.clone(), identity_settings(&settings)?).map_err(cause)?;
-    let files = settings.data_dir.join("files");
-    let storage =
-        Storage::local(&files).with_context(|| format!("can't keep files in {}", files.display()))?;
+    let identity = identity.with_oidc(oidc_settings(&settings)).map_err(cause)?;
+    let storage = storage(&settings).await?;
     let transport = match &settings.smtp_url {
         Some(url) => Transport::Smtp { url: url.expose().to_owned() },
         None => Transport::Files { dir: settings.data_dir.join("mail") },
     };
     let mailer = Mailer::new(&transport, &settings.default_from_email)?;
-    Ok(Running { settings: Arc::new(settings), db, identity, storage, mailer, database: place, cluster })
+    let answers = Sealer::new(secret_key(&settings)?.expose(), "idempotency").map_err(cause)?;
+    let webhooks = webhooks(&settings, &db).map_err(cause)?;
+    Ok(Running {
+        settings: Arc::new(settings),
+        db,
+        identity,
+        storage,
+        mailer,
+        answers,
+        webhooks,
+        database: place,
+        cluster,
+    })
+}
+
+/// Where files lie, once that is known to work.
+async fn storage(settings: &Settings) -> anyhow::Result<Storage> {
+    let Some(bucket) = &settings.bucket else {
+        let files = settings.data_dir.join("files");
+        return Storage::local(&files).with_context(|| format!("can't keep files in {}", files.display()));
+    };
+    let storage = Storage::bucket(bucket)?;
+    let checked = storage.check().await;
+    checked.with_context(|| format!("can't use the bucket {} (AWS_BUCKET_NAME)", bucket.name))?;
+    Ok(storage)
+}
+
+/// Lets the change feed go on where the database has moved or gone back in time.
+async fn settle(db: &Db) -> anyhow::Result<()> {
+    let moved = db.platform(async |p| feed::settle(p).await).await;
+    if moved.map_err(cause).context("can't look where the database is")? {
+        tracing::info!("the database has moved or gone back in time: the change feed goes on from here");
+    }
+    Ok(())
+}
+
+fn webhooks(settings: &Settings, db: &Db) -> crm_core::Result<Webhooks> {
+    let secret = secret_key(settings).map_err(crm_core::Error::internal)?;
+    let sending = WebhookSettings::new(secret.expose(), settings.webhooks_allow_private)?;
+    Webhooks::new(db.clone(), sending, routes::TARGETS)
 }
 
 /// The blocking part: the data folder, the database up to date, the secret key.
@@ -301,8 +349,13 @@ fn refusals(faults: Vec<String>, SchemaState { pending, unknown }: &SchemaState)
     refusals
 }
 
+/// The secret key, which the start-up has made if it was not set.
+fn secret_key(settings: &Settings) -> anyhow::Result<&Secret> {
+    settings.secret_key.as_ref().context("there is no secret key")
+}
+
 fn identity_settings(settings: &Settings) -> anyhow::Result<IdentitySettings> {
-    let secret = settings.secret_key.as_ref().context("there is no secret key")?;
+    let secret = secret_key(settings)?;
     Ok(IdentitySettings {
         tokens: TokenSettings {
             access_ttl: TimeDelta::from_std(settings.access_token_lifetime)?,
@@ -312,6 +365,20 @@ fn identity_settings(settings: &Settings) -> anyhow::Result<IdentitySettings> {
         frontend_url: settings.frontend_url.clone(),
         platform_admin_domains: settings.platform_admin_domains.clone(),
     })
+}
+
+fn oidc_settings(settings: &Settings) -> OidcSettings {
+    let provider = |set: &crate::settings::OidcSettings| OidcProvider {
+        name: set.name.clone(),
+        label: set.label.clone(),
+        issuer: set.issuer.clone(),
+        client_id: set.client_id.clone(),
+        client_secret: set.client_secret.expose().to_owned(),
+    };
+    OidcSettings {
+        providers: settings.oidc_providers.iter().map(provider).collect(),
+        timeout: PROVIDER_TIMEOUT,
+    }
 }
 
 /// Makes the data folder for this user alone if the built-in database has not made it, and answers its absolute path.

@@ -15,7 +15,7 @@ pub use chain::{Chain, Require, has_module_perms, has_perm, scope_of};
 pub use grants::validate_grants;
 pub use modules::{ACTIONS, Family, MODULES, Module};
 pub use permission::Permission;
-pub use roles::BuiltinRole;
+pub use roles::{BuiltinRole, role_principal};
 
 #[cfg(test)]
 mod tests;

@@ -56,6 +56,10 @@ pub const MODULES: &[Module] = &[
     admin("users"),
     admin("roles"),
     admin("org"),
+    admin("webhooks"),
+    admin("custom_fields"),
+    admin("mail"),
+    admin("audit"),
 ];
 
 const fn crm(name: &'static str) -> Module {

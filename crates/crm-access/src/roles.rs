@@ -1,4 +1,6 @@
-use crm_core::{Grant, Grants, Scope};
+use std::sync::{Arc, LazyLock};
+
+use crm_core::{Grant, Grants, Principal, Scope};
 
 use crate::{ACTIONS, Family, MODULES, Module};
 
@@ -54,6 +56,18 @@ impl BuiltinRole {
             Self::Courier => shop(&[("orders", &["view", "change"])]),
         }
     }
+}
+
+/// What the backends judge the holder of a role by: the grants of a built-in role stand in code, those of a custom one are `stored`.
+pub fn role_principal(is_builtin: bool, name: &str, stored: Grants) -> Principal {
+    static BUILTIN: LazyLock<Vec<(BuiltinRole, Arc<Grants>)>> = LazyLock::new(|| {
+        let roles = BuiltinRole::WORDS.iter().filter_map(|word| BuiltinRole::from_word(word));
+        roles.map(|role| (role, Arc::new(role.grants()))).collect()
+    });
+    let builtin = BUILTIN.iter().find(|(role, _)| is_builtin && role.as_str() == name);
+    let grants = builtin.map_or_else(|| Arc::new(stored), |(_, grants)| grants.clone());
+    let is_superuser = builtin.is_some_and(|(role, _)| role.is_superuser());
+    Principal::User { is_superuser, in_tenant: true, grants: Some(grants) }
 }
 
 /// Teams and tags are vocabulary that everybody shares, so a USER reads all of them and writes none.

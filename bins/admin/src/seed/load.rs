@@ -71,6 +71,8 @@ const AROUND: &[(&str, Type)] = &[
     ("commented_by", Type::UUID),
     ("comment_change", Type::UUID),
     ("comment", Type::TEXT),
+    ("search_title", Type::TEXT),
+    ("search_subtitle", Type::TEXT),
     ("search_text", Type::TEXT),
 ];
 
@@ -95,8 +97,9 @@ INSERT INTO record_tags (org_id, record_id, tag_id)
 INSERT INTO comments (org_id, id, record_id, created_at, updated_at, created_by, updated_by, comment)
     SELECT org_id, comment_id, id, commented_at, commented_at, commented_by, commented_by, comment FROM seed_leads
     WHERE comment_id IS NOT NULL;
-INSERT INTO search_documents (org_id, record_id, kind, body)
-    SELECT org_id, id, 'lead', search_body(search_text) FROM seed_leads";
+INSERT INTO search_documents (org_id, record_id, kind, title, subtitle, title_folded, body)
+    SELECT org_id, id, 'lead', search_title, search_subtitle, search_title(search_title), search_body(search_title, search_text)
+    FROM seed_leads";
 
 /// The tables that a load fills.
 const FILLED: &str =
@@ -143,7 +146,7 @@ fn prepare(client: &mut Client) -> Result<()> {
     // A larger list of what the search index still has to take in makes it do so less often.
     Ok(client.batch_execute(&format!(
         "SET gin_pending_list_limit = '64MB'; SET work_mem = '64MB'; SET synchronous_commit = off;
-         CREATE TEMP TABLE IF NOT EXISTS seed_leads (LIKE leads{around}) ON COMMIT DELETE ROWS"
+         CREATE TEMP TABLE IF NOT EXISTS seed_leads (LIKE leads INCLUDING DEFAULTS{around}) ON COMMIT DELETE ROWS"
     ))?)
 }
 
@@ -182,6 +185,7 @@ fn names(columns: &[(&str, Type)]) -> String {
 fn write(writer: &mut BinaryCopyInWriter<'_>, org: OrgId, lead: &DemoLead) -> Result<(), postgres::Error> {
     let DemoLead { fields, update, comment, .. } = lead;
     let text = |word: Option<&'static str>| word;
+    let described = fields.described();
     let row: &[&(dyn ToSql + Sync)] = &[
         &org.0,
         &lead.id,
@@ -229,7 +233,9 @@ fn write(writer: &mut BinaryCopyInWriter<'_>, org: OrgId, lead: &DemoLead) -> Re
         &comment.as_ref().map(|comment| comment.by),
         &comment.as_ref().map(|comment| comment.change),
         &comment.as_ref().map(|comment| comment.text),
-        &fields.search_text(),
+        &described.title,
+        &described.subtitle,
+        &described.text,
     ];
     writer.write(row)
 }

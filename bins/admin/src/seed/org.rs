@@ -9,7 +9,7 @@ use crm_core::{Caller, Db, MemberId, OrgId, OrgInfo, TenantTx, UserId, body};
 use crm_identity::members::MEMBERS;
 use crm_identity::orgs::NewOrg;
 use crm_identity::{
-    AccessClaims, Client, Identity, IdentitySettings, RefreshToken, Register, SignedIn, TokenPair,
+    AccessClaims, Client, Identity, IdentitySettings, RefreshToken, Register, SignIn, SignedIn, TokenPair,
     TokenSettings,
 };
 use crm_records::tags::TagFields;
@@ -78,9 +78,14 @@ impl Founder {
             .map_err(told)?;
         let SignedIn { tokens, .. } = if exists {
             let login = body::parse(object(json!({"email": email, "password": password}))).map_err(told)?;
-            identity.login(&Client::default(), login).await.map_err(told).with_context(|| {
-                format!("there is an account {email} already: give its --password, or another --email")
-            })?
+            identity
+                .login(&Client::default(), login)
+                .await
+                .and_then(SignIn::signed_in)
+                .map_err(told)
+                .with_context(|| {
+                    format!("there is an account {email} already: give its --password, or another --email")
+                })?
         } else {
             let body = json!({"email": email, "password": password, "confirm_password": password});
             let register = body::parse::<Register>(object(body)).map_err(told)?;

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
+mod audit;
 mod createsuperuser;
 mod doctor;
+mod jobs;
+mod mail;
 mod manage_rls;
 mod migrate;
 mod schema;
+mod search;
 mod seed;
 mod support;

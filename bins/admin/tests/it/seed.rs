@@ -65,7 +65,7 @@ fn each_organization_sees_its_own_and_nobody_else_any() {
     assert_eq!(orgs.len(), 2);
     let mut app = installation.app();
     let counts = "SELECT (SELECT count(*) FROM leads), (SELECT count(*) FROM memberships), (SELECT count(*) FROM changes),
-        (SELECT count(*) FROM records WHERE kind = 'lead'), (SELECT count(*) FROM search_records('lead', '{systems}', NULL, 999))";
+        (SELECT count(*) FROM records WHERE kind = 'lead'), (SELECT count(*) FROM search_records('lead', '{systems}', NULL, NULL, 999))";
     let counted = |row: postgres::Row| (0..5).map(|column| row.get(column)).collect::<Vec<i64>>();
     for org in &orgs {
         let mut transaction = app.transaction().unwrap();
@@ -84,9 +84,10 @@ fn each_organization_sees_its_own_and_nobody_else_any() {
         0
     );
     assert!(installation.count("record_assignees") > 300);
-    let texts = "title, first_name, last_name, company_name, email, phone, job_title, city";
+    let texts = "l.title, first_name, last_name, company_name, email, phone, job_title, city";
     let indexed = format!(
-        "leads JOIN search_documents ON record_id = id AND body = search_body(concat_ws(' ', {texts}))"
+        "leads l JOIN search_documents s ON record_id = id AND s.title = l.title AND title_folded = search_title(l.title)
+             AND body = search_body(l.title, concat_ws(' ', {texts}))"
     );
     assert_eq!(installation.count(&indexed), 600);
     installation.run(&["manage-rls", "--test"]).is(0, &["failed: 0"]);
@@ -145,7 +146,7 @@ fn the_first_account_can_sign_in() {
     for (email, role) in [("ann@example.com", "ADMIN"), (&member, "USER")] {
         let body = json!({"email": email, "password": "correct horse battery"});
         let login: Login = body::parse(body.as_object().unwrap().clone()).unwrap();
-        let signed_in = block_on(identity.login(&Client::default(), login)).unwrap();
+        let signed_in = block_on(identity.login(&Client::default(), login)).unwrap().signed_in().unwrap();
         assert_eq!(signed_in.organizations[0].role, role);
     }
 }

@@ -1,8 +1,8 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
 use crm_identity::{
-    ChangePassword, ForgotPassword, Login, Me, RefreshToken, Register, ResetPassword, SignedIn, SwitchOrg,
-    Switched, TokenPair, User, VerifyEmail,
+    ChangePassword, ForgotPassword, Login, Me, RefreshToken, Register, ResetPassword, SignIn, SignedIn,
+    SwitchOrg, Switched, TokenPair, User, VerifyEmail,
 };
 
 use crate::extract::{Anonymous, Ctx, Json};
@@ -26,7 +26,7 @@ pub(super) fn routes(r: &mut Routes) {
             "Sign in, into an organization if one is named or known",
         )
         .takes::<Login>()
-        .answers::<SignedIn>(200)
+        .answers::<SignIn>(200)
         .refuses(&[401, 403]),
         login,
     )
@@ -100,7 +100,7 @@ async fn register(call: Anonymous, json: Json) -> Result<HttpResponse, Problem> 
     Ok(HttpResponse::Created().json(signed_in))
 }
 
-async fn login(call: Anonymous, json: Json) -> Result<web::Json<SignedIn>, Problem> {
+async fn login(call: Anonymous, json: Json) -> Result<web::Json<SignIn>, Problem> {
     Ok(web::Json(call.state.identity.login(&call.client, body::parse(json.0)?).await?))
 }
 
@@ -114,15 +114,15 @@ async fn logout(call: Anonymous, json: Json) -> Result<HttpResponse, Problem> {
 }
 
 async fn me(ctx: Ctx) -> Result<web::Json<Me>, Problem> {
-    Ok(web::Json(ctx.state.identity.me(&ctx.claims).await?))
+    Ok(web::Json(ctx.state.identity.me_by(&ctx.credential).await?))
 }
 
 async fn switch_org(ctx: Ctx, json: Json) -> Result<web::Json<Switched>, Problem> {
-    Ok(web::Json(ctx.state.identity.switch_org(&ctx.client, &ctx.claims, body::parse(json.0)?).await?))
+    Ok(web::Json(ctx.state.identity.switch_org(&ctx.client, ctx.session()?, body::parse(json.0)?).await?))
 }
 
 async fn change_password(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {
-    ctx.state.identity.change_password(&ctx.client, &ctx.claims, body::parse(json.0)?).await?;
+    ctx.state.identity.change_password(&ctx.client, ctx.session()?, body::parse(json.0)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -141,6 +141,6 @@ async fn verify_email(call: Anonymous, json: Json) -> Result<web::Json<User>, Pr
 }
 
 async fn resend_verification(ctx: Ctx) -> Result<HttpResponse, Problem> {
-    ctx.state.identity.resend_verification(&ctx.claims).await?;
+    ctx.state.identity.resend_verification(ctx.session()?).await?;
     Ok(HttpResponse::Accepted().finish())
 }

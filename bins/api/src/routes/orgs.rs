@@ -3,6 +3,7 @@ use crm_core::{OrgId, body};
 use crm_identity::OrgRole;
 use crm_identity::orgs::{self, NewOrg, OrgFields, Organization};
 use crm_records::list::Page;
+use crm_records::usage::{self, Usage};
 
 use crate::extract::{Change, Ctx, Json, Pk};
 use crate::operation::Permit::{Member, Permission, SignedIn};
@@ -56,16 +57,21 @@ pub(super) fn routes(r: &mut Routes) {
         .takes::<OrgFields>()
         .answers::<Organization>(200),
         change_settings,
+    )
+    .add(
+        Op::get("/api/org/storage/", "get_org_storage", Member, "How much the organization keeps in files")
+            .answers::<Usage>(200),
+        storage,
     );
 }
 
 async fn list(ctx: Ctx) -> Result<web::Json<Page<OrgRole>>, Problem> {
-    let results = ctx.state.identity.my_organizations(&ctx.claims).await?;
+    let results = ctx.state.identity.my_organizations(ctx.session()?).await?;
     Ok(web::Json(Page { count: None, next: None, previous: None, results }))
 }
 
 async fn create(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {
-    let org = ctx.state.identity.create_org(&ctx.client, &ctx.claims, body::parse(json.0)?).await?;
+    let org = ctx.state.identity.create_org(&ctx.client, ctx.session()?, body::parse(json.0)?).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/org/{}/", org.id)))
         .insert_header(versioned(org.version))
@@ -88,6 +94,11 @@ async fn settings(ctx: Ctx) -> Result<HttpResponse, Problem> {
 async fn change_settings(ctx: Ctx, change: Change) -> Result<HttpResponse, Problem> {
     let client = ctx.client.clone();
     answer(ctx.tenant(async |t| orgs::change_settings(t, &client, change.0).await).await?)
+}
+
+async fn storage(ctx: Ctx) -> Result<web::Json<Usage>, Problem> {
+    let quota = ctx.state.storage_quota_bytes;
+    Ok(web::Json(ctx.tenant(async |t| usage::find(t, quota).await).await?))
 }
 
 fn answer(org: Organization) -> Result<HttpResponse, Problem> {

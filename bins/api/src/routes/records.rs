@@ -7,8 +7,10 @@ use crm_core::{Code, Error, FieldCode, Result};
 use crm_records::Target;
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
+use crm_records::followers::{self, Following};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
+use crm_records::usage;
 use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
@@ -134,6 +136,36 @@ macro_rules! record_routes {
             .lists(crm_records::history::HISTORY)
             .answers_page::<crm_records::history::Change>(),
             async |ctx: Ctx, id: Pk, query: Query| shared::list_history(ctx, &$target, id, query).await,
+        )
+        .add(
+            Op::get(
+                concat!("/api/", $module, "/{id}/follow/"),
+                concat!("get_", $word, "_followers"),
+                view,
+                "Who follows a record",
+            )
+            .answers::<crm_records::followers::Following>(200),
+            async |ctx: Ctx, id: Pk| shared::followers(ctx, &$target, id).await,
+        )
+        .add(
+            Op::put(
+                concat!("/api/", $module, "/{id}/follow/"),
+                concat!("follow_", $word),
+                view,
+                "Follow a record: be told of its comments",
+            )
+            .unversioned(),
+            async |ctx: Ctx, id: Pk| shared::follow(ctx, &$target, id, true).await,
+        )
+        .add(
+            Op::delete(
+                concat!("/api/", $module, "/{id}/follow/"),
+                concat!("unfollow_", $word),
+                view,
+                "Follow a record no more, whatever one has to do with it",
+            )
+            .unversioned(),
+            async |ctx: Ctx, id: Pk| shared::follow(ctx, &$target, id, false).await,
         );
     }};
 }
@@ -201,16 +233,22 @@ pub(super) async fn add_file(
     id: Pk,
     form: Multipart,
 ) -> Result<HttpResponse, Problem> {
+    let quota = ctx.state.storage_quota_bytes;
     let org = ctx
-        .tenant(async |t| {
+        .look(async |t| {
             target.check_view(t, id.0).await?;
+            let used = usage::find(t, quota).await?.used_bytes;
+            // Refused before a byte is taken; what comes at the same time is judged again with the row.
+            quota.filter(|quota| used >= *quota).map_or(Ok(()), |quota| Err(usage::exceeded(quota)))?;
             Ok(t.org())
         })
         .await?;
     let storage = &ctx.state.storage;
     let file = Uuid::now_v7();
     let stored = upload(storage, org.0, file, form).await?;
-    let added = ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone()).await).await;
+    ctx.absorb(format!("{} {}", stored.sha256, stored.file_name).as_bytes());
+    let added =
+        ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone(), quota).await).await;
     // Where the database went away the row may be there after all, and must not lose its bytes.
     if added.as_ref().is_err_and(|Problem(error)| error.code() != Code::Unavailable)
         && let Err(error) = storage.delete(&crm_storage::Key::new(org.0, file)).await
@@ -274,12 +312,22 @@ pub(super) async fn list_history(ctx: Ctx, target: &Target, id: Pk, query: Query
     Ok(web::Json(ctx.tenant(async |t| history::list(t, target, id.0, &query.0).await).await?))
 }
 
+pub(super) async fn followers(ctx: Ctx, target: &Target, id: Pk) -> Result<web::Json<Following>, Problem> {
+    Ok(web::Json(ctx.tenant(async |t| followers::find(t, target, id.0).await).await?))
+}
+
+pub(super) async fn follow(ctx: Ctx, target: &Target, id: Pk, follow: bool) -> Result<HttpResponse, Problem> {
+    ctx.tenant(async |t| followers::follow(t, target, id.0, follow).await).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
 async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
     let attachment = ctx.tenant(async |t| attachments::find(t, TARGETS, id.0).await).await?;
     let blob = ctx.state.storage.get(&attachment.key()).await.map_err(|e| match e {
         crm_storage::Error::NotFound => Error::NotFound,
         other => Error::internal(other),
     })?;
+    let blob = blob.verified(attachment.sha256);
     // Never shown in the page: what somebody uploaded must not run in the name of this server.
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, attachment.content_type))

@@ -195,7 +195,7 @@ async fn leave(ctx: Ctx) -> Result<HttpResponse, Problem> {
 
 async fn accept(ctx: Ctx, json: Json) -> Result<web::Json<SignedIn>, Problem> {
     let accepted = body::parse(json.0)?;
-    Ok(web::Json(ctx.state.identity.accept_invitation(&ctx.client, Some(&ctx.claims), accepted).await?))
+    Ok(web::Json(ctx.state.identity.accept_invitation(&ctx.client, Some(ctx.session()?), accepted).await?))
 }
 
 async fn join(call: Anonymous, json: Json) -> Result<HttpResponse, Problem> {

@@ -59,7 +59,18 @@ fn nothing_set_is_a_working_development_setup() {
         smtp_url: None,
         default_from_email: "noreply@localhost".into(),
         admin_email: "admin@localhost".into(),
+        bucket: None,
+        storage_quota_bytes: Some(10 * 1024 * 1024 * 1024),
+        rates: Rates {
+            token: NonZeroU32::new(60_000),
+            org: NonZeroU32::new(120_000),
+            address: NonZeroU32::new(120_000),
+            in_flight: 512,
+        },
+        webhooks_allow_private: false,
         workers_inside: true,
+        worker_slots: 4,
+        oidc_providers: Vec::new(),
         log_format: LogFormat::Text,
         log_filter: "info".into(),
     };
@@ -107,6 +118,27 @@ fn the_example_file_is_the_table() {
 }
 
 #[test]
+fn files_can_lie_in_a_bucket() {
+    let bucket = |more: &[(&str, &str)]| {
+        let name = ("AWS_BUCKET_NAME", "files");
+        settings(&[&[name], more].concat()).bucket.unwrap()
+    };
+    let plain = bucket(&[]);
+    assert_eq!((plain.name.as_str(), plain.region.as_str()), ("files", "us-east-1"));
+    assert_eq!((plain.endpoint, plain.credentials), (None, None));
+    let other = bucket(&[
+        ("AWS_ENDPOINT_URL", "https://s3.example.com/"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]);
+    assert_eq!(other.endpoint.as_deref(), Some("https://s3.example.com"));
+    assert_eq!(other.credentials, Some(("id".into(), "secret".into())));
+    let half = read(&[("AWS_BUCKET_NAME", "files"), ("AWS_ACCESS_KEY_ID", "id")]).unwrap_err();
+    assert!(half.problems.iter().any(|problem| problem.starts_with("AWS_ACCESS_KEY_ID and")), "{half}");
+    assert_eq!(settings(&[("STORAGE_QUOTA_MIB", "0")]).storage_quota_bytes, None);
+}
+
+#[test]
 fn every_problem_is_told_at_once() {
     let error = read(&[
         ("ENV_TYPE", "production"),
@@ -139,6 +171,7 @@ fn a_problem_tells_what_would_be_right() {
     for (name, value, problem) in [
         ("ENV_TYPE", "test", r#"ENV_TYPE is "test": it must be dev or prod"#),
         ("WORKERS_INSIDE", "1", r#"WORKERS_INSIDE is "1": it must be true or false"#),
+        ("WORKER_SLOTS", "0", r#"WORKER_SLOTS is "0": it must be a whole number from 1 to 64"#),
         ("LOG_FORMAT", "xml", r#"LOG_FORMAT is "xml": it must be text or json"#),
         ("DB_POOL_SIZE", "201", r#"DB_POOL_SIZE is "201": it must be a whole number from 1 to 200"#),
         ("TRUSTED_PROXIES", "-1", r#"TRUSTED_PROXIES is "-1": it must be a whole number from 0 to 16"#),
@@ -222,6 +255,16 @@ fn mailed_links_lead_to_an_absolute_url() {
     ] {
         assert!(refusal(&[("FRONTEND_URL", wrong)]).contains("it must be an http or https URL"), "{wrong}");
     }
+}
+
+#[test]
+fn webhooks_stay_out_of_private_networks_in_prod() {
+    assert!(settings(&[("WEBHOOKS_ALLOW_PRIVATE", "true")]).webhooks_allow_private);
+    let problems = read_prod(&[("WEBHOOKS_ALLOW_PRIVATE", "true")]).unwrap_err().problems;
+    assert!(
+        matches!(problems.as_slice(), [problem] if problem.starts_with("WEBHOOKS_ALLOW_PRIVATE is true")),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -370,6 +413,60 @@ fn platform_administrators_come_from_listed_domains_or_from_none() {
     assert_eq!(domains(""), Vec::<String>::new());
     for wrong in ["@example.com", "me@example.com", "example..com", "*.example.com", "-a.com"] {
         assert!(refusal(&[("PLATFORM_ADMIN_DOMAINS", wrong)]).contains("a comma list of domains"), "{wrong}");
+    }
+}
+
+#[test]
+fn providers_of_identities_are_named_and_then_described() {
+    let google = settings(&[("GOOGLE_CLIENT_ID", "id"), ("GOOGLE_CLIENT_SECRET", "hunter2")]).oidc_providers;
+    let [google] = google.as_slice() else { panic!("{google:?}") };
+    assert_eq!((google.name.as_str(), google.issuer.as_str()), ("google", "https://accounts.google.com"));
+    assert_eq!((google.client_id.as_str(), google.client_secret.expose()), ("id", "hunter2"));
+    assert!(!format!("{google:?}").contains("hunter2"));
+    let corp = [
+        ("OIDC_PROVIDERS", "corp, lab_2"),
+        ("OIDC_CORP_ISSUER", "https://login.example.com/realms/corp"),
+        ("OIDC_CORP_CLIENT_ID", "crm"),
+        ("OIDC_CORP_CLIENT_SECRET", "s"),
+        ("OIDC_CORP_LABEL", "Example Ltd"),
+        ("OIDC_LAB_2_ISSUER", "http://localhost:8080/"),
+        ("OIDC_LAB_2_CLIENT_ID", "crm"),
+        ("OIDC_LAB_2_CLIENT_SECRET", "t"),
+    ];
+    let providers = settings(&corp).oidc_providers;
+    let shown: Vec<_> =
+        providers.iter().map(|p| (p.name.as_str(), p.label.as_str(), p.issuer.as_str())).collect();
+    // The issuer stays as it is: its final slash counts.
+    assert_eq!(
+        shown,
+        [
+            ("corp", "Example Ltd", "https://login.example.com/realms/corp"),
+            ("lab_2", "lab_2", "http://localhost:8080/")
+        ]
+    );
+    assert!(
+        read_prod(&corp)
+            .unwrap_err()
+            .to_string()
+            .contains("OIDC_LAB_2_ISSUER is http://localhost:8080/, which can")
+    );
+}
+
+#[test]
+fn a_provider_of_identities_is_described_whole() {
+    let problems = read(&[("OIDC_PROVIDERS", "corp")]).unwrap_err().problems;
+    let told: Vec<_> = problems.iter().map(|problem| problem.split(' ').next().unwrap()).collect();
+    assert_eq!(told, ["OIDC_CORP_ISSUER", "OIDC_CORP_CLIENT_ID", "OIDC_CORP_CLIENT_SECRET"]);
+    for wrong in ["Corp", "a-b", "a b"] {
+        assert!(refusal(&[("OIDC_PROVIDERS", wrong)]).contains("a comma list of names"), "{wrong}");
+    }
+    let whole = [("OIDC_A_CLIENT_ID", "a"), ("OIDC_A_CLIENT_SECRET", "a")];
+    let issuer = refusal(&[[("OIDC_PROVIDERS", "a"), ("OIDC_A_ISSUER", "login")], whole].concat());
+    assert!(issuer.starts_with("OIDC_A_ISSUER is \"login\": it must be a URL"), "{issuer}");
+    let twice = [[("OIDC_PROVIDERS", "a,a"), ("OIDC_A_ISSUER", "https://a.example")], whole].concat();
+    assert!(refusal(&twice).contains("has a twice"));
+    for half in ["GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"] {
+        assert!(refusal(&[(half, "x")]).contains("go together"));
     }
 }
 

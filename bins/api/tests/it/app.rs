@@ -1,7 +1,7 @@
 //! The application under test: every request goes through the whole stack, on a real database as the application role.
 
 use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
@@ -10,15 +10,24 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::test;
 use crm_api::extract::State;
+use crm_api::limits::{Limits, Rates};
+use crm_api::routes::TARGETS;
 use crm_api::server;
-use crm_core::Db;
-use crm_identity::{Identity, IdentitySettings, SEND_MAIL, TokenSettings};
+use crm_core::{Db, Sealer};
+use crm_identity::{Identity, IdentitySettings, TokenSettings};
 use crm_jobs::{Failure, Job, Worker};
-use crm_mail::Message;
+use crm_mail::{Message, SEND, SEND_OUTSIDE, Sent};
+use crm_notifications::{Live, Notifier};
 use crm_storage::Storage;
+use crm_webhooks::{WebhookSettings, Webhooks};
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+/// Webhooks that may lead to this machine.
+fn webhooks(db: &Db) -> Webhooks {
+    Webhooks::new(db.clone(), WebhookSettings::new(SECRET, true).unwrap(), crm_api::routes::TARGETS).unwrap()
+}
 
 type Call = dyn Fn(test::TestRequest) -> LocalBoxFuture<'static, ServiceResponse<BoxBody>>;
 
@@ -28,6 +37,7 @@ pub(crate) struct TestApp {
     call: Rc<Call>,
     pub(crate) db: Db,
     pub(crate) identity: Identity,
+    pub(crate) state: State,
     _files: Rc<tempfile::TempDir>,
 }
 
@@ -82,6 +92,11 @@ pub(crate) struct Person {
     pub(crate) org: Value,
 }
 
+const SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// How many bytes of files an organization may keep.
+pub(crate) const QUOTA: i64 = 60 * 1024 * 1024;
+
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
 static MAILBOX: Mutex<Vec<Message>> = Mutex::new(Vec::new());
@@ -92,23 +107,38 @@ impl TestApp {
     }
 
     pub(crate) async fn on(db: Db) -> Self {
+        Self::limited(db, Rates { token: None, org: None, address: None, in_flight: 1_000 }).await
+    }
+
+    /// The application with limits.
+    pub(crate) async fn limited(db: Db, rates: Rates) -> Self {
         let files = tempfile::tempdir().unwrap();
         let storage = Storage::local(files.path()).unwrap();
         let settings = IdentitySettings {
-            tokens: TokenSettings::new("a secret of more than thirty-two bytes", "amphora"),
+            tokens: TokenSettings::new(SECRET, "amphora"),
             frontend_url: "https://crm.example.com".into(),
             platform_admin_domains: vec!["platform.example".into()],
         };
         let identity = Identity::new(db.clone(), settings).unwrap();
-        let state = State { db: db.clone(), identity: identity.clone(), storage, trusted_proxies: 1 };
-        let service = Rc::new(test::init_service(server::app(state, &[])).await);
+        let state = State {
+            db: db.clone(),
+            identity: identity.clone(),
+            storage,
+            storage_quota_bytes: Some(QUOTA),
+            sealer: Sealer::new(SECRET, "idempotency").unwrap(),
+            limits: Arc::new(Limits::new(rates)),
+            live: Live::new(&db),
+            webhooks: webhooks(&db),
+            trusted_proxies: 1,
+        };
+        let service = Rc::new(test::init_service(server::app(state.clone(), &[])).await);
         let call: Rc<Call> = Rc::new(move |request: test::TestRequest| {
             let service = service.clone();
             Box::pin(async move {
                 test::call_service(&*service, request.to_request()).await.map_into_boxed_body()
             })
         });
-        Self { call, db, identity, _files: Rc::new(files) }
+        Self { call, db, identity, state, _files: Rc::new(files) }
     }
 
     pub(crate) async fn send(&self, request: test::TestRequest) -> Reply {
@@ -171,7 +201,16 @@ impl TestApp {
 
     /// The newest mail to an address. Another test's worker may have taken it from the outbox they share, so it is waited for.
     pub(crate) async fn mail_to(&self, email: &str) -> Message {
-        let found = || MAILBOX.lock().unwrap().iter().rev().find(|message| message.to == email).cloned();
+        self.mail_when(|message| message.to == email).await
+    }
+
+    /// The newest mail to an address from a template.
+    pub(crate) async fn mail_of(&self, email: &str, template: &str) -> Message {
+        self.mail_when(|message| message.to == email && message.template.as_str() == template).await
+    }
+
+    async fn mail_when(&self, is_wanted: impl Fn(&Message) -> bool) -> Message {
+        let found = || MAILBOX.lock().unwrap().iter().rev().find(|message| is_wanted(message)).cloned();
         let waiting = async {
             loop {
                 self.work_off(&MAILBOX).await;
@@ -194,17 +233,24 @@ impl TestApp {
             .into_inner()
             .unwrap()
             .into_iter()
-            .filter(|mail: &Message| mail.template.name() == template)
+            .filter(|mail: &Message| mail.template.as_str() == template)
             .collect()
     }
 
     async fn work_off(&self, mailbox: &Mutex<Vec<Message>>) {
         let deliver = async |job: &Job| -> Result<(), Failure> {
             match job.kind.as_str() {
-                SEND_MAIL => mailbox.lock().unwrap().push(job.payload()?),
+                SEND | SEND_OUTSIDE => {
+                    let post = async |message: &Message| {
+                        mailbox.lock().unwrap().push(message.clone());
+                        Ok(Sent::default())
+                    };
+                    crm_mail::deliver(&self.db, job, post).await?;
+                }
                 _ => {
-                    if let Some(handled) = self.identity.handle(job).await {
-                        handled?;
+                    let notifier = Notifier::new(TARGETS, "https://crm.example.com");
+                    for handled in [self.identity.handle(job).await, notifier.handle(&self.db, job).await] {
+                        handled.unwrap_or(Ok(()))?;
                     }
                 }
             }
@@ -283,8 +329,27 @@ impl Person {
         self.app.send(request).await
     }
 
+    /// The same person with a new access token.
+    pub(crate) async fn sign_in_again(&self) -> Self {
+        let body = json!({"email": self.email, "password": PASSWORD});
+        let answer = self.app.post("/api/auth/login/", &body).await.expect(200);
+        let token = answer["access_token"].as_str().unwrap().to_owned();
+        Self { token, ..self.clone() }.switch(self.org["id"].as_str().unwrap()).await
+    }
+
     /// Uploads a file as a multipart form.
     pub(crate) async fn upload(&self, path: &str, name: &str, bytes: &[u8]) -> Reply {
+        self.upload_keyed(path, name, bytes, None).await
+    }
+
+    /// The same with an idempotency key.
+    pub(crate) async fn upload_keyed(
+        &self,
+        path: &str,
+        name: &str,
+        bytes: &[u8],
+        key: Option<&str>,
+    ) -> Reply {
         let boundary = "a-boundary-between-parts";
         let mut body = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
@@ -293,11 +358,14 @@ impl Person {
         .into_bytes();
         body.extend_from_slice(bytes);
         body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        let request = test::TestRequest::post()
+        let mut request = test::TestRequest::post()
             .uri(path)
             .insert_header(("authorization", format!("Bearer {}", self.token)))
             .insert_header(("content-type", format!("multipart/form-data; boundary={boundary}")))
             .set_payload(body);
+        if let Some(key) = key {
+            request = request.insert_header(("idempotency-key", key));
+        }
         self.app.send(request).await
     }
 

@@ -61,3 +61,25 @@ async fn a_file_is_for_whoever_may_see_its_record() {
         404
     );
 }
+
+#[actix_web::test]
+async fn bytes_that_no_row_names_are_swept_after_a_day() {
+    let database = crm_testkit::fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let lead = ann.lead(json!({"title": "With a file"})).await;
+    let files = format!("/api/leads/attachment/{}/", lead["id"].as_str().unwrap());
+    let kept = ann.upload(&files, "kept.txt", b"kept").await.expect(201);
+    let org = crm_core::OrgId(ann.org["id"].as_str().unwrap().parse().unwrap());
+    let orphan = uuid::Uuid::now_v7();
+    let bytes = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes::Bytes::from("lost"))]);
+    app.state.storage.put(org.0, orphan, "lost.txt", 1_000, bytes).await.unwrap();
+    let sweep = async || crm_records::orphans::sweep(&app.db, &app.state.storage, org).await.unwrap();
+    assert_eq!(sweep().await, 0, "its row may be on its way");
+    app.db.clock().advance(chrono::TimeDelta::hours(25));
+    assert_eq!(sweep().await, 1);
+    assert!(app.state.storage.get(&crm_storage::Key::new(org.0, orphan)).await.is_err());
+    let ann = ann.sign_in_again().await;
+    let download = format!("/api/attachments/{}/download/", kept["id"].as_str().unwrap());
+    assert_eq!(ann.get(&download).await.bytes, b"kept");
+}

@@ -19,7 +19,15 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let team = ann.post("/api/teams/", &json!({"name": "Secret"})).await.expect(201);
     let role = json!({"name": "Secret", "grants": {"leads": {"actions": ["view"], "scope": "all"}}});
     let role = ann.post("/api/roles/", &role).await.expect(201);
-    let ids = [&comment, &file, &tag, &team, &role].map(|value| value["id"].as_str().unwrap().to_owned());
+    let token = ann.post("/api/profile/tokens/", &json!({"name": "Secret"})).await.expect(201);
+    let suppression = json!({"kind": "address", "value": "secret@example.com"});
+    let suppression = ann.post("/api/mail/suppressions/", &suppression).await.expect(201);
+    let field = json!({"target": "leads", "key": "secret", "label": "Secret", "field_type": "text"});
+    let field = ann.post("/api/custom-fields/", &field).await.expect(201);
+    let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
+    let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
+    let ids = [&webhook, &comment, &file, &tag, &team, &role, &token, &field, &suppression]
+        .map(|value| value["id"].as_str().unwrap().to_owned());
     let mut all = vec![lead.to_owned(), ann.member_id(), ann.org["id"].as_str().unwrap().to_owned()];
     all.extend(ids);
     all
@@ -84,6 +92,7 @@ async fn lists_and_search_show_nothing_of_another_organization() {
         assert!(!ids.iter().any(|id| text.contains(id)), "{}: {text}", op.path);
     }
     assert_eq!(eve.get("/api/leads/?search=secret").await.expect(200)["results"], json!([]));
+    assert_eq!(eve.get("/api/search/?q=secret").await.expect(200)["results"], json!([]));
     let teams = eve.get("/api/users/get-teams-and-users/").await;
     assert!(!String::from_utf8(teams.bytes).unwrap().contains(&ann.member_id()));
 }

@@ -8,10 +8,21 @@
 )]
 
 mod app;
+mod audit;
+mod changes;
+mod custom_fields;
 mod documents;
 mod files;
 mod isolation;
 mod leads;
+mod limits;
 mod lists;
+mod mail;
+mod notifications;
 mod permissions;
+mod retries;
+mod search;
+mod sign_in;
+mod tokens;
+mod webhooks;
 mod wire;

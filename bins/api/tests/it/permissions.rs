@@ -20,6 +20,13 @@ const PUBLIC: &[&str] = &[
     "reset_password",
     "verify_email",
     "join_by_invitation",
+    "verify_second_factor",
+    "list_oidc_providers",
+    "begin_oidc",
+    "finish_oidc",
+    "request_sign_in_mail",
+    "verify_sign_in_link",
+    "verify_sign_in_code",
 ];
 
 #[actix_web::test]
@@ -30,8 +37,8 @@ async fn every_route_asks_for_the_permission_it_declares() {
     ann.post("/api/roles/", &nothing).await.expect(201);
     let bob = ann.colleague("Nothing at all").await;
     let routes = crm_api::routes::all();
-    // Leaving is every member's right, and would end this test.
-    for op in routes.operations().iter().filter(|op| op.id != "leave_org") {
+    // Leaving is every member's right, and would end this test; a stream would not let it end.
+    for op in routes.operations().iter().filter(|op| !matches!(op.id, "leave_org" | "stream_notifications")) {
         let path = op.path.replace("{id}", UNKNOWN);
         let body = op.body.as_ref().map(|_| json!({}));
         let anonymous = app.request(op.method.clone(), &path, None, body.as_ref()).await;
