@@ -22,6 +22,10 @@ CREATE TABLE mails (
 );
 CREATE INDEX mails_state_idx ON mails (org_id, state, id);
 CREATE INDEX mails_to_normalized_idx ON mails (org_id, to_normalized, id);
+-- Mail that waits as a whole in the payload of its job; before the policy, which would bind the owner too.
+INSERT INTO mails (org_id, id, created_at, to_address, to_normalized, template, data)
+SELECT org_id, (payload ->> 'id')::uuid, created_at, payload ->> 'to', lower(payload ->> 'to'), payload ->> 'template', payload -> 'data'
+FROM jobs WHERE kind = 'mail.send' AND payload ? 'to';
 CALL protect_tenant_table('mails', 'SELECT, INSERT, UPDATE');
 
 -- The same for mails to accounts, caused outside every organization.
@@ -42,6 +46,10 @@ CREATE TABLE account_mails (
 );
 CREATE INDEX account_mails_state_idx ON account_mails (state, id);
 GRANT SELECT, INSERT, UPDATE ON account_mails TO crm_app;
+INSERT INTO account_mails (id, created_at, to_address, to_normalized, template, data)
+SELECT (payload ->> 'id')::uuid, created_at, payload ->> 'to', lower(payload ->> 'to'), payload ->> 'template', payload -> 'data'
+FROM jobs WHERE kind = 'platform.mail.send' AND payload ? 'to';
+UPDATE jobs SET payload = jsonb_build_object('id', payload -> 'id') WHERE kind IN ('mail.send', 'platform.mail.send') AND payload ? 'to';
 
 -- Addresses and domains that an organization does not mail to.
 CREATE TABLE mail_suppressions (

@@ -166,12 +166,9 @@ fn misread(path: &str, message: &str) -> Error {
         );
     }
     if message.starts_with("missing field") {
-        return field(
-            FieldCode::Required,
-            Code::ValidationFailed,
-            join(quoted),
-            format!("{quoted} is required"),
-        );
+        // The path is that of the object which lacks it.
+        let whole = if matches!(path, "" | ".") { quoted.to_owned() } else { format!("{path}.{quoted}") };
+        return field(FieldCode::Required, Code::ValidationFailed, whole, format!("{quoted} is required"));
     }
     let name = if path == "." { String::new() } else { path.to_owned() };
     if message.starts_with("unknown variant") {

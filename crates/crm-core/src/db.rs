@@ -9,7 +9,7 @@ use diesel_async::pooled_connection::deadpool::{Hook, HookError, Object, Pool, P
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
 use crate::signals::{Bell, Signal, Signals};
 use crate::{Caller, CallerSource, Clock, Error, MemberId, OrgId, Result};
@@ -33,7 +33,6 @@ pub struct DbSettings {
 pub struct Db {
     pool: Pool<AsyncPgConnection>,
     clock: Clock,
-    outbox: Arc<Notify>,
     signals: Signals,
 }
 
@@ -74,17 +73,12 @@ impl Db {
             .build()
             .map_err(Error::internal)?;
         let signals = Signals::new(settings.url.clone(), pool.clone());
-        Ok(Self { pool, clock, outbox: Arc::default(), signals })
+        Ok(Self { pool, clock, signals })
     }
 
     /// The clock that every transaction takes its time from.
     pub fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    /// Wakes whoever waits for outbox work: a transaction of this process has put some in.
-    pub fn outbox_signal(&self) -> &Notify {
-        &self.outbox
     }
 
     /// What any process on this database signals from here on, as far as this one is connected: who depends on a signal looks for
@@ -161,13 +155,7 @@ impl Db {
 
     fn rest(&self) -> Rest {
         let bell = self.signals.bell();
-        Rest {
-            now: self.clock.now(),
-            outbox: self.outbox.clone(),
-            enqueued: false,
-            bell,
-            signals: Vec::new(),
-        }
+        Rest { now: self.clock.now(), bell, signals: Vec::new() }
     }
 
     /// Sends BEGIN and the first query in one round trip, replacing connections that the server closed meanwhile.
@@ -199,8 +187,6 @@ impl Db {
 /// What a transaction knows beside its connection.
 struct Rest {
     now: DateTime<Utc>,
-    outbox: Arc<Notify>,
-    enqueued: bool,
     bell: Bell,
     signals: Vec<Signal>,
 }
@@ -208,9 +194,6 @@ struct Rest {
 impl Rest {
     /// Tells everybody, once the transaction has committed.
     fn tell(self) {
-        if self.enqueued {
-            self.outbox.notify_one();
-        }
         self.bell.ring(self.signals);
     }
 
@@ -324,11 +307,6 @@ impl TenantTx {
         self.caller = Caller { org: crate::OrgInfo { id: self.org, ..caller.org }, ..caller };
     }
 
-    /// Notes that outbox work was put in, to wake the workers after the commit.
-    pub fn mark_enqueued(&mut self) {
-        self.rest.enqueued = true;
-    }
-
     /// Has `payload`, of 7,000 bytes at most, told on `channel` to every process after the commit. It may get lost, and it tells
     /// every listener of the database: an id at most, never contents.
     pub fn signal(&mut self, channel: &'static str, payload: String) {
@@ -356,11 +334,6 @@ impl PlatformTx {
         self.open.conn()
     }
 
-    /// Notes that outbox work was put in, to wake the workers after the commit.
-    pub fn mark_enqueued(&mut self) {
-        self.rest.enqueued = true;
-    }
-
     /// Has `payload`, of 7,000 bytes at most, told on `channel` to every process after the commit. It may get lost, and it tells
     /// every listener of the database: an id at most, never contents.
     pub fn signal(&mut self, channel: &'static str, payload: String) {
@@ -379,8 +352,6 @@ pub trait Tx {
     fn now(&self) -> DateTime<Utc>;
     /// The organization, inside one.
     fn org(&self) -> Option<OrgId>;
-    /// Notes that outbox work was put in.
-    fn mark_enqueued(&mut self);
     /// Has a payload told to every process after the commit: see [`TenantTx::signal`].
     fn signal(&mut self, channel: &'static str, payload: String);
 }
@@ -394,9 +365,6 @@ impl Tx for TenantTx {
     }
     fn org(&self) -> Option<OrgId> {
         Some(self.org)
-    }
-    fn mark_enqueued(&mut self) {
-        self.rest.enqueued = true;
     }
     fn signal(&mut self, channel: &'static str, payload: String) {
         self.rest.signal(channel, payload);
@@ -412,9 +380,6 @@ impl Tx for PlatformTx {
     }
     fn org(&self) -> Option<OrgId> {
         None
-    }
-    fn mark_enqueued(&mut self) {
-        self.rest.enqueued = true;
     }
     fn signal(&mut self, channel: &'static str, payload: String) {
         self.rest.signal(channel, payload);

@@ -1,9 +1,7 @@
 //! The one query that opens every request of a member.
 
-use std::sync::{Arc, LazyLock};
-
 use chrono::{DateTime, Utc};
-use crm_access::BuiltinRole;
+use crm_access::{BuiltinRole, role_principal};
 use crm_core::{
     Caller, CallerSource, Error, Grants, MemberId, OrgId, OrgInfo, Principal, Result, RoleId, SessionId,
     TeamId, UserId,
@@ -151,22 +149,10 @@ fn caller(org: OrgId, user: UserId, member: MemberRow) -> Result<Caller> {
     })
 }
 
-/// What a member with this role may do. The grants of a built-in role stand in code, those of a custom one in its row.
+/// What a member with this role may do.
 pub(crate) fn principal(is_builtin: bool, name: &str, stored: serde_json::Value) -> Result<Principal> {
-    let builtin = if is_builtin { BuiltinRole::from_word(name) } else { None };
-    let is_superuser = builtin.is_some_and(BuiltinRole::is_superuser);
-    let grants = match builtin {
-        Some(role) => builtin_grants(role),
-        None => Arc::new(serde_json::from_value(stored).map_err(Error::internal)?),
-    };
-    Ok(Principal::User { is_superuser, in_tenant: true, grants: Some(grants) })
-}
-
-/// The grants of a built-in role, made once.
-pub(crate) fn builtin_grants(role: BuiltinRole) -> Arc<Grants> {
-    static GRANTS: LazyLock<Vec<(BuiltinRole, Arc<Grants>)>> =
-        LazyLock::new(|| builtin_roles().map(|role| (role, Arc::new(role.grants()))).collect());
-    GRANTS.iter().find(|(known, _)| *known == role).map(|(_, grants)| grants.clone()).unwrap_or_default()
+    let stored: Grants = serde_json::from_value(stored).map_err(Error::internal)?;
+    Ok(role_principal(is_builtin, name, stored))
 }
 
 /// Every built-in role.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use validator::Validate;
 
-use crate::caller::{builtin_grants, builtin_roles};
+use crate::caller::builtin_roles;
 use crate::events::{Client, Event, EventKind};
 
 /// Roles as a list.
@@ -70,7 +70,7 @@ macro_rules! columns {
 fn role((base, name, description, is_builtin, stored): Row) -> Result<Role> {
     let builtin = BuiltinRole::from_word(&name).filter(|_| is_builtin);
     let grants = match builtin {
-        Some(role) => Grants::clone(&builtin_grants(role)),
+        Some(role) => role.grants(),
         None => serde_json::from_value(stored).map_err(Error::internal)?,
     };
     Ok(Role { base, fields: RoleFields { name, description, grants }, is_builtin })

@@ -331,10 +331,11 @@ async fn a_server_receives_the_mail() {
 
 #[tokio::test]
 async fn an_error_tells_whether_the_server_has_the_mail() {
+    type Judge = fn(&Error) -> bool;
     let refused = |error: &Error| matches!(error, Error::Refused(_));
     let temporary = |error: &Error| matches!(error, Error::Temporary(_));
     let uncertain = |error: &Error| matches!(error, Error::Uncertain(_));
-    let cases: [(_, _, fn(&Error) -> bool); 13] = [
+    let cases: [(_, _, Judge); 13] = [
         ("RCPT", "550 no such user", refused),
         ("MAIL", "553 not from you", refused),
         ("DATA", "554 spam", refused),
