@@ -272,6 +272,7 @@ const TABLE: &[(&str, [&str; 6])] = &[
     ("roles",         ["vacd", "",         "",     "",     "",     ""]),
     ("org",           ["vacd", "",         "",     "",     "",     ""]),
     ("webhooks",      ["vacd", "",         "",     "",     "",     ""]),
+    ("custom_fields", ["vacd", "",         "",     "",     "",     ""]),
     ("mail",          ["vacd", "",         "",     "",     "",     ""]),
     ("audit",         ["vacd", "",         "",     "",     "",     ""]),
 ];
@@ -377,7 +378,7 @@ fn an_action_named_twice_is_refused() {
 
 #[test]
 fn administrative_modules_are_granted_only_on_all_records() {
-    for module in ["users", "roles", "org", "webhooks", "mail", "audit"] {
+    for module in ["users", "roles", "org", "webhooks", "custom_fields", "mail", "audit"] {
         let message = format!("{module} can only be granted with the scope all");
         let want = fault(&format!("grants.{module}.scope"), FieldCode::NotAllowed, &message);
         assert_eq!(faults(&format!("{module}: own view")), [want]);
