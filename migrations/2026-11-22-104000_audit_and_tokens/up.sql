@@ -11,8 +11,7 @@ ALTER TABLE security_events
         'org_suspended', 'org_resumed', 'platform_admin_granted', 'platform_access', 'cross_org_attempt',
         'suspicious_activity', 'token_created', 'token_revoked', 'token_used', 'token_invalid', 'two_factor_enabled',
         'two_factor_disabled', 'two_factor_failed', 'recovery_code_used', 'oidc_linked', 'oidc_refused',
-        'sign_in_code_failed', 'magic_link_requested', 'webhook_created', 'webhook_changed', 'webhook_deleted',
-        'custom_field_changed'));
+        'sign_in_code_failed', 'magic_link_requested', 'webhook_created', 'webhook_changed', 'webhook_deleted'));
 
 -- Personal access tokens. The raw token says whose organization it is, so it is looked up inside that one.
 CREATE TABLE access_tokens (

@@ -26,14 +26,17 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::idempotency::Attempt;
-use crate::limits::Limits;
+use crate::limits::{Limits, Notes};
 use crate::operation::{Called, CalledAt, Permit};
 use crate::problem::Problem;
 
 /// The largest JSON body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// How long a body may take to arrive, and a transaction to be done. Given up, a transaction is rolled back.
+/// How long a JSON body may take to arrive: it holds one of the places of this process meanwhile.
+const BODY_TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a transaction may take. Given up, it is rolled back.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -173,6 +176,7 @@ pub struct Ctx {
     pub credential: Credential,
     permit: Permit,
     attempt: Option<Attempt>,
+    notes: Notes,
 }
 
 impl FromRequest for Ctx {
@@ -191,7 +195,8 @@ impl Ctx {
             .ok_or(Error::Unauthenticated("sign in and send Authorization: Bearer <access token>".into()))?;
         let credential = state.identity.read_bearer(token, req.method().as_str(), called.path)?;
         req.extensions_mut().insert(credential.clone());
-        state.limits.count(req, credential.id(), credential.org())?;
+        let notes = Notes::of(req);
+        state.limits.count_token(&notes, credential.id())?;
         if credential.org().is_none() && matches!(called.permit, Permit::Member | Permit::Permission(_)) {
             let message =
                 "choose an organization first: POST /api/auth/switch-org/ or create one with POST /api/org/";
@@ -203,7 +208,14 @@ impl Ctx {
             credential.session()?;
         }
         let attempt = Attempt::of(req);
-        Ok(Self { state: state.clone(), client: client(req), credential, permit: called.permit, attempt })
+        Ok(Self {
+            state: state.clone(),
+            client: client(req),
+            credential,
+            permit: called.permit,
+            attempt,
+            notes,
+        })
     }
 
     /// Runs `work` in one transaction of the token's organization, once the caller may do what the route declares. Under an
@@ -225,6 +237,7 @@ impl Ctx {
     pub async fn look<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T, Problem> {
         let org_claims = self.credential.in_org()?;
         let work = self.state.db.tenant(&org_claims, async |t| {
+            self.state.limits.count_org(&self.notes, t.org())?;
             self.permit.check(t.caller())?;
             work(t).await
         });
@@ -257,6 +270,7 @@ impl Ctx {
             None => self.state.db.open(&self.credential.in_org()?).await?,
         };
         let done = async {
+            self.state.limits.count_org(&self.notes, t.org())?;
             self.permit.check(t.caller())?;
             attempt.begin(&mut t, &self.state.sealer).await?;
             work(&mut t).await
@@ -271,6 +285,11 @@ impl Ctx {
                 Err(refused)
             }
         }
+    }
+
+    /// Whether the request may be a repetition, which is judged with its transaction.
+    pub fn may_repeat(&self) -> bool {
+        self.attempt.is_some()
     }
 
     /// Makes `part` of the request count where it has an `Idempotency-Key`: what no extractor has read as a whole.
@@ -337,7 +356,7 @@ impl FromRequest for Json {
     fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let req = req.clone();
         let payload = payload.take();
-        Box::pin(async move { in_time(object(&req, payload)).await.map(Self).map_err(Problem) })
+        Box::pin(async move { object(&req, payload).await.map(Self).map_err(Problem) })
     }
 }
 
@@ -367,7 +386,12 @@ async fn object(req: &HttpRequest, payload: Payload) -> Result<Object> {
 ///
 /// # Errors
 /// `PayloadTooLarge`; `MalformedRequest` when it breaks off.
-pub async fn read_body(mut payload: Payload) -> Result<web::Bytes> {
+pub async fn read_body(payload: Payload) -> Result<web::Bytes> {
+    let slow = |_| Err(Error::Refused(Code::MalformedRequest, "the body took too long to arrive".into()));
+    tokio::time::timeout(BODY_TIME_LIMIT, gather(payload)).await.unwrap_or_else(slow)
+}
+
+async fn gather(mut payload: Payload) -> Result<web::Bytes> {
     let mut bytes = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk

@@ -13,7 +13,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use crm_core::{Code, Error, Result, Sealer, TenantTx};
-use crm_idempotency::{Answer, Claim, Request, recall, remember};
+use crm_idempotency::{Answer, Claim, Claimed, Request, recall, remember};
 use sha2::{Digest, Sha256};
 
 use crate::extract::{State, read_body};
@@ -166,6 +166,9 @@ async fn outside(
     state: &State,
     key: String,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(scope) = scope(&req, state).await else {
+        return Ok(next.call(req).await?.map_into_boxed_body());
+    };
     let body = match read_body(req.take_payload()).await {
         Ok(body) => body,
         Err(error) => return Ok(req.error_response(Problem(error))),
@@ -173,29 +176,38 @@ async fn outside(
     let mut digest = begun(&req);
     digest.update(&body);
     req.set_payload(body.into());
-    let claim = Claim { scope: scope(&req, state), request: Request { key, fingerprint: hex(digest) } };
-    match claim.make(&state.db, &state.sealer).await {
+    let claim = Claim { scope, request: Request { key, fingerprint: hex(digest) } };
+    let held = match claim.make(&state.db, &state.sealer).await {
         Err(error) => return Ok(req.error_response(Problem(error))),
-        Ok(Some(answer)) => return Ok(replay(answer, req.into_response(HttpResponse::Ok()))),
-        Ok(None) => {}
-    }
-    let mut response = next.call(req).await?.map_into_boxed_body();
-    let mut answer = None;
-    if response.status().is_success() {
-        let (copy, whole) = taken(response).await;
-        (answer, response) = (copy.ok(), whole);
-    }
-    if let Err(error) = claim.settle(&state.db, answer.as_ref(), &state.sealer).await {
-        tracing::warn!(%error, "an answer could not be kept: its key stays claimed for a while");
-    }
-    Ok(response)
+        Ok(Claimed::Known(answer)) => return Ok(replay(answer, req.into_response(HttpResponse::Ok()))),
+        Ok(Claimed::Held(held)) => held,
+    };
+    let state = state.clone();
+    // In a task of its own: a client that hangs up leaves the effect and its answer together.
+    let done = actix_web::rt::spawn(async move {
+        let mut response = next.call(req).await?.map_into_boxed_body();
+        let mut answer = None;
+        if response.status().is_success() {
+            let (copy, whole) = taken(response).await;
+            (answer, response) = (copy.ok(), whole);
+        }
+        if let Err(error) = held.settle(&state.db, answer.as_ref(), &state.sealer).await {
+            tracing::warn!(%error, "an answer could not be kept: its key stays claimed for a while");
+        }
+        Ok(response)
+    });
+    done.await.map_err(|broken| actix_web::Error::from(Problem(Error::internal(broken))))?
 }
 
-/// Whose key it is: the account's where one is signed in, otherwise the operation's. Personal access tokens open nothing here.
-fn scope(req: &ServiceRequest, state: &State) -> String {
-    let token = crate::extract::bearer(req.request());
-    let claims = token.and_then(|token| state.identity.verify_access(token).ok());
-    claims.map_or_else(|| format!("anybody {}", req.path()), |claims| format!("user {}", claims.user))
+/// Whose key it is: the account's where one is signed in, otherwise the operation's. Nobody's where the session has ended, or a
+/// personal access token is presented: they are refused anyway.
+async fn scope(req: &ServiceRequest, state: &State) -> Option<String> {
+    let Some(token) = crate::extract::bearer(req.request()) else {
+        return Some(format!("anybody {}", req.path()));
+    };
+    let claims = state.identity.verify_access(token).ok()?;
+    let standing = state.db.platform(async |p| crm_identity::signed_in(p, &claims).await);
+    standing.await.is_ok().then(|| format!("user {}", claims.user))
 }
 
 /// A copy of an answer, which is read for it.

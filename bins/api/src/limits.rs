@@ -2,10 +2,14 @@
 //!
 //! The limits are kept in the memory of each process: they protect it, they are no billing.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::HttpMessage;
@@ -42,7 +46,7 @@ pub struct Rates {
     pub org: Option<NonZeroU32>,
     /// From one address; a whole /64 counts as one.
     pub address: Option<NonZeroU32>,
-    /// Requests under way in this process at most; beyond that it answers 503.
+    /// Requests under way in this process at most, half of them from one address; beyond that it answers 503.
     pub in_flight: usize,
 }
 
@@ -51,8 +55,7 @@ pub struct Limits {
     token: Option<Limiter<Uuid>>,
     org: Option<Limiter<OrgId>>,
     address: Option<Limiter<IpAddr>>,
-    in_flight: AtomicUsize,
-    most: usize,
+    places: Places,
 }
 
 impl Limits {
@@ -62,33 +65,42 @@ impl Limits {
             token: rates.token.and_then(|rate| Limiter::new("token", rate)),
             org: rates.org.and_then(|rate| Limiter::new("org", rate)),
             address: rates.address.and_then(|rate| Limiter::new("address", rate)),
-            in_flight: AtomicUsize::new(0),
-            most: rates.in_flight,
+            places: Places { most: rates.in_flight, taken: Mutex::default() },
         }
     }
 
-    /// Counts a request of a session or access token, and of its organization.
+    /// Counts a request of a session or access token.
     ///
     /// # Errors
     /// `TooMany`.
-    pub fn count(&self, notes: &impl HttpMessage, token: Uuid, org: Option<OrgId>) -> Result<()> {
-        count(self.token.as_ref(), notes, &token)?;
-        org.map_or(Ok(()), |org| count(self.org.as_ref(), notes, &org))
+    pub fn count_token(&self, notes: &Notes, token: Uuid) -> Result<()> {
+        count(self.token.as_ref(), notes, &token)
+    }
+
+    /// Counts a request of an organization, once it is known that the caller belongs to it: a token may name any.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub fn count_org(&self, notes: &Notes, org: OrgId) -> Result<()> {
+        count(self.org.as_ref(), notes, &org)
     }
 }
 
-fn count<K: Clone + Hash + Eq>(
-    limiter: Option<&Limiter<K>>,
-    notes: &impl HttpMessage,
-    key: &K,
-) -> Result<()> {
+/// Where the limits of one request stand.
+#[derive(Clone, Default)]
+pub struct Notes(Rc<RefCell<Vec<Note>>>);
+
+impl Notes {
+    /// Those of a request.
+    pub fn of(req: &impl HttpMessage) -> Self {
+        req.extensions().get::<Self>().cloned().unwrap_or_default()
+    }
+}
+
+fn count<K: Clone + Hash + Eq>(limiter: Option<&Limiter<K>>, notes: &Notes, key: &K) -> Result<()> {
     let Some(limiter) = limiter else { return Ok(()) };
     let (note, counted) = limiter.count(key);
-    let mut extensions = notes.extensions_mut();
-    match extensions.get_mut::<Noted>() {
-        Some(noted) => noted.0.push(note),
-        None => drop(extensions.insert(Noted(vec![note]))),
-    }
+    notes.0.borrow_mut().push(note);
     counted
 }
 
@@ -107,8 +119,6 @@ struct Note {
     /// Seconds until there is more.
     wait: u64,
 }
-
-struct Noted(Vec<Note>);
 
 impl<K: Clone + Hash + Eq> Limiter<K> {
     fn new(name: &'static str, rate: NonZeroU32) -> Option<Self> {
@@ -143,29 +153,31 @@ pub async fn guard(
     let Some(state) = req.app_data::<web::Data<State>>().cloned() else {
         return Ok(next.call(req).await?.map_into_boxed_body());
     };
+    let address = crate::extract::client(req.request()).ip.map(crm_identity::one_address);
     // Whoever watches over this process must get through.
     let watches = matches!(req.path(), "/healthz/" | "/readyz/" | "/metrics/");
-    let most = if watches { usize::MAX } else { state.limits.most };
-    let Some(_place) = Place::take(&state.limits.in_flight, most) else {
+    let place = state.limits.places.take(address);
+    if place.is_none() && !watches {
         let busy = Error::Unavailable("as many requests are under way as this process takes on".into());
         metrics::counter!("requests_shed_total").increment(1);
         return Ok(req.error_response(Problem(busy)));
-    };
-    let address = crate::extract::client(req.request()).ip.map(crm_identity::one_address);
-    let counted = address.map_or(Ok(()), |ip| count(state.limits.address.as_ref(), &req, &ip));
+    }
+    let notes = Notes::default();
+    req.extensions_mut().insert(notes.clone());
+    let counted = address.map_or(Ok(()), |ip| count(state.limits.address.as_ref(), &notes, &ip));
     let mut response = match counted {
         Ok(()) => next.call(req).await?.map_into_boxed_body(),
         Err(error) => req.error_response(Problem(error)),
     };
-    let noted = response.request().extensions_mut().remove::<Noted>();
-    if let Some(Noted(notes)) = noted {
-        tell(response.headers_mut(), &notes);
-    }
+    tell(response.headers_mut(), &notes.0.borrow());
     Ok(response)
 }
 
 /// Writes the headers of draft-ietf-httpapi-ratelimit-headers, the narrowest limit first.
 fn tell(headers: &mut HeaderMap, notes: &[Note]) {
+    if notes.is_empty() {
+        return;
+    }
     let mut notes: Vec<_> = notes.iter().collect();
     notes.sort_by_key(|note| note.left);
     let list = |one: fn(&Note) -> String| notes.iter().map(|note| one(note)).collect::<Vec<_>>().join(", ");
@@ -178,18 +190,67 @@ fn tell(headers: &mut HeaderMap, notes: &[Note]) {
     }
 }
 
-/// A request under way.
-struct Place<'a>(&'a AtomicUsize);
+/// The requests under way: so many at most, and from one address no more than half of them.
+struct Places {
+    most: usize,
+    taken: Mutex<Taken>,
+}
 
-impl<'a> Place<'a> {
-    fn take(taken: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let place = Self(taken);
-        (taken.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+#[derive(Default)]
+struct Taken {
+    all: usize,
+    by_address: HashMap<Option<IpAddr>, usize>,
+}
+
+/// A request under way.
+struct Place<'a> {
+    places: &'a Places,
+    address: Option<IpAddr>,
+}
+
+impl Places {
+    fn take(&self, address: Option<IpAddr>) -> Option<Place<'_>> {
+        let mut taken = self.taken();
+        let Taken { all, by_address } = &mut *taken;
+        let here = by_address.get(&address).copied().unwrap_or_default();
+        if *all >= self.most || here >= self.most.div_ceil(2) {
+            return None;
+        }
+        *all += 1;
+        by_address.insert(address, here + 1);
+        Some(Place { places: self, address })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut taken = self.places.taken();
+        taken.all -= 1;
+        match taken.by_address.get_mut(&self.address) {
+            Some(here) if *here > 1 => *here -= 1,
+            _ => drop(taken.by_address.remove(&self.address)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_address_leaves_half_of_the_places_to_others() {
+        let places = Places { most: 4, taken: Mutex::default() };
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|ip| Some(ip.parse().unwrap()));
+        let first = places.take(one).unwrap();
+        let _second = places.take(one).unwrap();
+        assert!(places.take(one).is_none());
+        let _others = [places.take(other).unwrap(), places.take(other).unwrap()];
+        assert!(places.take(None).is_none(), "all are taken");
+        drop(first);
+        assert!(places.take(other).is_none() && places.take(one).is_some());
     }
 }

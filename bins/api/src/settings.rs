@@ -105,7 +105,11 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     ("RATE_LIMIT_TOKEN", "60000", "requests a minute of one session or access token; 0 for no limit"),
     ("RATE_LIMIT_ORG", "120000", "requests a minute of one organization; 0 for no limit"),
     ("RATE_LIMIT_ADDRESS", "120000", "requests a minute from one address; 0 for no limit"),
-    ("MAX_IN_FLIGHT", "512", "requests that one process works on at the same time before it answers 503"),
+    (
+        "MAX_IN_FLIGHT",
+        "512",
+        "requests that one process works on at the same time, half of them from one address, before it answers 503",
+    ),
     ("LOG_FORMAT", "", "text or json; by default text in dev, json in prod"),
     ("RUST_LOG", "info", "what is logged, such as info or info,crm_identity=debug"),
 ];

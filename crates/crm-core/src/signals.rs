@@ -39,6 +39,12 @@ pub struct Signal {
     pub payload: String,
 }
 
+impl Signal {
+    fn text(&self) -> String {
+        format!("{}\n{}", self.channel, self.payload)
+    }
+}
+
 /// Both ends: what this process sends and what it hears.
 #[derive(Clone)]
 pub(crate) struct Signals(Arc<Ends>);
@@ -95,11 +101,14 @@ diesel::define_sql_function! {
 async fn send(pool: Pool<AsyncPgConnection>, mut rung: mpsc::UnboundedReceiver<Signal>) {
     while let Some(first) = rung.recv().await {
         sleep(GATHERED).await;
-        let mut signals = HashSet::from([first]);
+        let mut texts = vec![first.text()];
+        let mut seen = HashSet::from([first]);
         while let Ok(more) = rung.try_recv() {
-            signals.insert(more);
+            let text = more.text();
+            if seen.insert(more) {
+                texts.push(text);
+            }
         }
-        let texts: Vec<_> = signals.iter().map(|s| format!("{}\n{}", s.channel, s.payload)).collect();
         // Without a connection the signals get lost: who depends on them looks for itself.
         if let Ok(mut conn) = pool.get().await {
             let _ = diesel::select(pg_notify(CHANNEL, each(texts))).execute(&mut conn).await;

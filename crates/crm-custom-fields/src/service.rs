@@ -97,8 +97,7 @@ pub async fn create(t: &mut TenantTx, fields: CustomFieldFields) -> Result<Custo
     Ok(definition((base, fields)))
 }
 
-/// Changes a definition. Turned filterable, its values are brought together: those of the first records at once, the others by jobs,
-/// until which the filter is refused.
+/// Changes a definition. Turned filterable, its values are brought together by jobs, until which the filter is refused.
 ///
 /// # Errors
 /// `Forbidden` without `custom_fields.change_custom_field`; `NotFound`; `Stale`; 400 for what is frozen; `Conflict` when it is to be
@@ -133,16 +132,18 @@ async fn store(t: &mut TenantTx, old: CustomField, fields: CustomFieldFields) ->
     }
     let new = definition((old.base.next(t), fields));
     let id = new.base.id;
+    if old.fields.is_filterable && !new.fields.is_filterable {
+        // Before the definition's row is locked: a job that is bringing the values together locks it last.
+        forget(t, id).await?;
+    }
     diesel::update(
         custom_fields::table.filter(custom_fields::org_id.eq(t.org()).and(custom_fields::id.eq(id))),
     )
     .set((base_changes!(custom_fields, new.base), &new.fields))
     .execute(t.conn()?)
     .await?;
-    match (old.fields.is_filterable, new.fields.is_filterable) {
-        (false, true) => backfill::begin(t, id).await?,
-        (true, false) => forget(t, id).await?,
-        _ => {}
+    if new.fields.is_filterable && !old.fields.is_filterable {
+        backfill::begin(t, id).await?;
     }
     updated(t, CUSTOM_FIELDS.kind, &new.base, diff(&old, &new)?, None).await?;
     Ok(new)

@@ -10,7 +10,7 @@ mod org;
 use crm_core::{Code, Error, Result, Sealer};
 use serde::{Deserialize, Serialize};
 
-pub use claim::{ACCOUNT_KEPT, Claim, forget_accounts};
+pub use claim::{ACCOUNT_KEPT, Claim, Claimed, Held, forget_accounts};
 pub use org::{KEPT, forget, recall, remember};
 
 /// A request as far as its key is concerned.

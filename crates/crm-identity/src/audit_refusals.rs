@@ -108,7 +108,7 @@ impl Identity {
     /// The organization is told of a token that it once had. What is no token of it may name any organization, and so is told to none.
     async fn token_invalid(&self, claims: &TokenClaims, client: &Client) -> Result<()> {
         let address = client.ip.map(|ip| one_address(ip).to_string());
-        self.note(format!("invalid:{}", address.unwrap_or_default()), client, async || {
+        self.note(format!("invalid:{}:{}", address.unwrap_or_default(), claims.org), client, async || {
             Ok(Some(match self.former(claims).await? {
                 Some((token, user)) => Event::refused(EventKind::TokenInvalid, "no_longer_valid")
                     .user(user)

@@ -96,7 +96,6 @@ crm_core::text_enum!(
         WebhookCreated = "webhook_created",
         WebhookChanged = "webhook_changed",
         WebhookDeleted = "webhook_deleted",
-        CustomFieldChanged = "custom_field_changed",
     }
 );
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::Verb;
-use crate::delivery::{Event, deliver, names};
+use crate::delivery::{Event, deliver, lock, names};
 use crate::digest::{self, DIGEST};
 use crate::purge::{self, PURGE};
 
@@ -135,14 +135,18 @@ impl Notifier {
         let mentions = mentions(t, told.comment_id).await?;
         let mentioned: Vec<_> = told.mentioned.iter().filter(|id| mentions.contains(id)).copied().collect();
         let mentioned = followers::readers(t, target, record, Among::Members(&mentioned)).await?;
-        deliver(t, &event(Verb::Mentioned), &without(mentioned, &knowing), mail(Template::Mentioned)).await?;
+        let mentioned = without(mentioned, &knowing);
+        let mut following = Vec::new();
         if told.is_new {
             let knowing: Vec<_> = mentions.into_iter().map(Some).chain(knowing).collect();
-            let following = followers::readers(t, target, record, Among::Followers).await?;
-            deliver(t, &event(Verb::Commented), &without(following, &knowing), mail(Template::Commented))
-                .await?;
+            following = followers::readers(t, target, record, Among::Followers).await?;
+            following = without(following, &knowing);
         }
-        Ok(())
+        // Both at once: one after the other, two jobs could each wait for a member whom the other has.
+        let everybody: Vec<_> = mentioned.iter().chain(&following).map(|reader| reader.id).collect();
+        lock(t, &everybody).await?;
+        deliver(t, &event(Verb::Mentioned), &mentioned, mail(Template::Mentioned)).await?;
+        Ok(deliver(t, &event(Verb::Commented), &following, mail(Template::Commented)).await?)
     }
 
     fn target(&self, kind: &str) -> Result<&'static Target, Failure> {

@@ -154,19 +154,20 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     if !own && t.require(target.change)? == Scope::Own {
         return Err(Error::Forbidden("only whoever added a file or an administrator may delete it".into()));
     }
+    usage::count_out(t, attachment.size_bytes, 1).await?;
     let this =
         attachments::table.filter(attachments::org_id.eq(attachment.org_id).and(attachments::id.eq(id)));
     if diesel::delete(this).execute(t.conn()?).await? == 0 {
         return Err(Error::NotFound);
     }
-    usage::count_out(t, attachment.size_bytes, 1).await?;
     crm_jobs::enqueue(t, DELETE_FILES, &DeletedFiles { ids: vec![id] }).await?;
     log(t, target.resource.kind, attachment.record_id, "file_deleted", json!([attachment.file_name, null]))
         .await
 }
 
-/// Has the files of a record about to be deleted removed after the commit.
+/// Has the files of a record about to be deleted removed after the commit; none can be added to it any more.
 pub(crate) async fn forget_files(t: &mut TenantTx, record: Uuid) -> Result<()> {
+    usage::lock(t).await?;
     let files: Vec<(Uuid, i64)> = attachments::table
         .filter(attachments::org_id.eq(t.org()).and(attachments::record_id.eq(record)))
         .select((attachments::id, attachments::size_bytes))

@@ -13,6 +13,8 @@ use diesel_async::RunQueryDsl;
 use futures_util::TryStreamExt;
 use uuid::Uuid;
 
+use crate::usage;
+
 /// The kind of the jobs that sweep the file store for one organization.
 pub const SWEEP: &str = "orphaned_files";
 
@@ -22,7 +24,7 @@ const AGE: TimeDelta = TimeDelta::hours(24);
 /// How many files are looked up at a time.
 const BATCH: usize = 1_000;
 
-/// Deletes the bytes of an organization that no row names, and answers how many files that were.
+/// Deletes the bytes of an organization that no row names, and answers how many files that were. What it keeps is counted anew.
 ///
 /// # Errors
 /// `Unavailable` or `Internal` when the database or the store can't be read.
@@ -37,6 +39,7 @@ pub async fn sweep(db: &Db, storage: &Storage, org: OrgId) -> Result<usize> {
             swept += 1;
         }
     }
+    db.tenant(&System(org), async |t| usage::recount(t).await).await?;
     Ok(swept)
 }
 

@@ -1,9 +1,13 @@
 //! How much an organization keeps in the file store.
+//!
+//! Whoever adds or deletes files locks this row before any row of theirs or of the record they hang on, so that the count stays right
+//! and nobody waits in a circle.
 
 use crm_core::{Code, Error, Result, TenantTx};
-use crm_schema::storage_usage as row;
+use crm_schema::{attachments, storage_usage as row};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use futures_util::TryStreamExt;
 use serde::Serialize;
 
 /// What an organization keeps, and how much it may.
@@ -44,6 +48,40 @@ pub async fn count_in(t: &mut TenantTx, bytes: i64, quota_bytes: Option<i64>) ->
         Some(quota) if used > quota => Err(exceeded(quota)),
         _ => Ok(()),
     }
+}
+
+/// Has files neither come nor go until the transaction ends.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn lock(t: &mut TenantTx) -> Result<()> {
+    diesel::insert_into(row::table)
+        .values((row::org_id.eq(t.org()), row::used_bytes.eq(0), row::files.eq(0)))
+        .on_conflict(row::org_id)
+        .do_update()
+        .set(row::files.eq(row::files))
+        .execute(t.conn()?)
+        .await?;
+    Ok(())
+}
+
+/// Counts the files anew, whatever was counted before.
+///
+/// # Errors
+/// Those of the database.
+pub async fn recount(t: &mut TenantTx) -> Result<()> {
+    let org = t.org();
+    let this = row::table.filter(row::org_id.eq(org));
+    if this.select(row::files).for_update().first::<i64>(t.conn()?).await.optional()?.is_none() {
+        // There was never any file.
+        return Ok(());
+    }
+    let sizes = attachments::table.filter(attachments::org_id.eq(org)).select(attachments::size_bytes);
+    let sizes = sizes.load_stream::<i64>(t.conn()?).await?;
+    let counted = sizes.try_fold((0, 0), async |(bytes, files), size| Ok((bytes + size, files + 1)));
+    let (bytes, files): (i64, i64) = counted.await?;
+    diesel::update(this).set((row::used_bytes.eq(bytes), row::files.eq(files))).execute(t.conn()?).await?;
+    Ok(())
 }
 
 /// Counts files out.

@@ -14,9 +14,9 @@ use standardwebhooks::{
 use uuid::Uuid;
 
 use crate::deliveries::{DeliveryState, attempt, purge};
-use crate::model::{DisabledReason, Webhooks};
+use crate::model::{DisabledReason, Webhook, Webhooks};
 use crate::sender::Outcome;
-use crate::service::switch_off;
+use crate::service::{locked, switch_off};
 
 /// The kind of the job that a change puts in: the migrations know it.
 const FAN_OUT: &str = "webhooks.fan_out";
@@ -55,7 +55,7 @@ pub struct WebhookAttempt {
     pub duration_ms: u64,
     /// The status of the answer; null without one.
     pub status: Option<u16>,
-    /// The first 1,000 characters of the answer, without control characters.
+    /// The first 1,000 characters of the answer, without control characters; null where the caller is not shown the body.
     pub response: Option<String>,
     /// Why it failed; null when it did not.
     pub error: Option<String>,
@@ -87,8 +87,9 @@ pub struct Delivery {
     /// The latest twenty attempts, oldest first.
     #[schema(value_type = Vec<WebhookAttempt>)]
     pub attempts: serde_json::Value,
-    /// What is sent.
-    pub body: String,
+    /// What is sent; null where the caller can't see every record of the event's kind.
+    #[diesel(deserialize_as = String)]
+    pub body: Option<String>,
 }
 
 /// Whose turn it is to try a delivery: a job whose ticket is not the delivery's present one has nothing to do any more.
@@ -183,13 +184,11 @@ async fn pending(t: &mut TenantTx, Ticket { delivery, ticket }: Ticket) -> Resul
 
 /// Writes down an attempt, and sees to the next one or to the end.
 async fn record(t: &mut TenantTx, ticket: Ticket, outcome: &Outcome) -> Result<()> {
-    let this =
-        deliveries::table.filter(deliveries::org_id.eq(t.org()).and(deliveries::id.eq(ticket.delivery)));
-    let row = this.filter(deliveries::ticket.eq(ticket.ticket));
-    let row = row.select((deliveries::webhook_id, deliveries::tries, deliveries::attempts)).for_update();
-    let found: Option<(Uuid, i32, serde_json::Value)> = row.first(t.conn()?).await.optional()?;
-    // Asked for again meanwhile, which another job sees to, or deleted.
-    let Some((webhook, tries, attempts)) = found else { return Ok(()) };
+    let (webhook, tries, attempts) = match claimed(t, ticket).await {
+        // Asked for again meanwhile, which another job sees to, or deleted.
+        Err(Error::NotFound) => return Ok(()),
+        found => found?,
+    };
     let mut attempts: Vec<WebhookAttempt> = serde_json::from_value(attempts).map_err(Error::internal)?;
     attempts.push(WebhookAttempt {
         at: t.now(),
@@ -200,7 +199,7 @@ async fn record(t: &mut TenantTx, ticket: Ticket, outcome: &Outcome) -> Result<(
     });
     attempts.drain(..attempts.len().saturating_sub(KEPT));
 
-    let goes_on = judge(t, webhook, outcome).await?;
+    let goes_on = judge(t, &webhook, outcome).await?;
     let gap = usize::try_from(tries).ok().and_then(|tries| GAPS.get(tries)).filter(|_| goes_on);
     let next_at = gap.filter(|_| !outcome.is_success()).map(|gap| t.now() + *gap);
     let state = match next_at {
@@ -209,6 +208,8 @@ async fn record(t: &mut TenantTx, ticket: Ticket, outcome: &Outcome) -> Result<(
         None => DeliveryState::Failed,
     };
     let next = Ticket { ticket: Uuid::now_v7(), ..ticket };
+    let this =
+        deliveries::table.filter(deliveries::org_id.eq(t.org()).and(deliveries::id.eq(ticket.delivery)));
     diesel::update(this)
         .set((
             deliveries::state.eq(state),
@@ -226,21 +227,26 @@ async fn record(t: &mut TenantTx, ticket: Ticket, outcome: &Outcome) -> Result<(
     }
 }
 
+/// The webhook and then the delivery, both locked, if it is still this ticket's.
+async fn claimed(t: &mut TenantTx, ticket: Ticket) -> Result<(Webhook, i32, serde_json::Value)> {
+    let this =
+        deliveries::table.filter(deliveries::org_id.eq(t.org()).and(deliveries::id.eq(ticket.delivery)));
+    let this = this.filter(deliveries::ticket.eq(ticket.ticket));
+    let webhook = this.select(deliveries::webhook_id).first(t.conn()?).await?;
+    let webhook = locked(t, webhook).await?;
+    let row = this.select((deliveries::tries, deliveries::attempts)).for_update();
+    let (tries, attempts) = row.first(t.conn()?).await?;
+    Ok((webhook, tries, attempts))
+}
+
 /// What the outcome says of the webhook; whether there is a next time.
-async fn judge(t: &mut TenantTx, webhook: Uuid, outcome: &Outcome) -> Result<bool> {
-    let this = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(webhook)));
-    let columns = (webhooks::is_active, webhooks::failing_since);
-    let (is_active, failing_since): (bool, Option<DateTime<Utc>>) =
-        this.select(columns).first(t.conn()?).await?;
-    if !is_active {
+async fn judge(t: &mut TenantTx, webhook: &Webhook, outcome: &Outcome) -> Result<bool> {
+    if !webhook.fields.is_active {
         return Ok(false);
     }
-    match failing_since {
-        Some(_) if outcome.is_success() => {
-            let well = webhooks::failing_since.eq(None::<DateTime<Utc>>);
-            diesel::update(this).set(well).execute(t.conn()?).await?;
-        }
-        _ if outcome.is_success() => {}
+    let failing_since = match webhook.failing_since {
+        Some(_) if outcome.is_success() => None,
+        _ if outcome.is_success() => return Ok(true),
         _ if outcome.is_gone() => {
             switch_off(t, webhook, DisabledReason::Gone).await?;
             return Ok(false);
@@ -249,12 +255,10 @@ async fn judge(t: &mut TenantTx, webhook: Uuid, outcome: &Outcome) -> Result<boo
             switch_off(t, webhook, DisabledReason::Failing).await?;
             return Ok(false);
         }
-        Some(_) => {}
-        None => {
-            let first = this.filter(webhooks::failing_since.is_null());
-            let now = webhooks::failing_since.eq(Some(t.now()));
-            diesel::update(first).set(now).execute(t.conn()?).await?;
-        }
-    }
+        Some(_) => return Ok(true),
+        None => Some(t.now()),
+    };
+    let this = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(webhook.base.id)));
+    diesel::update(this).set(webhooks::failing_since.eq(failing_since)).execute(t.conn()?).await?;
     Ok(true)
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::attempt::{DELIVER, Delivery, Ticket};
 use crate::events::{self, TEST};
 use crate::feed::FeedChange;
+use crate::kinds::require_event;
 use crate::model::Webhooks;
 
 /// For how long deliveries are kept, and how many are removed at once.
@@ -116,7 +117,7 @@ impl Webhooks {
         find(t, delivery).await
     }
 
-    /// Lists the deliveries of a webhook, newest first.
+    /// Lists the deliveries of a webhook, newest first: without what they tell of records that the caller can't all see.
     ///
     /// # Errors
     /// `Forbidden` without `webhooks.view_webhook`; `NotFound`; 400 for parameters.
@@ -135,17 +136,24 @@ impl Webhooks {
                 Ok(rows.select((Delivery::as_select(), selection.keys())).load(t.conn()?).await?)
             })
             .await?;
+        let page = page.map(|delivery| match require_event(t.caller(), self.targets, &delivery.event) {
+            Ok(()) => delivery,
+            Err(_) => delivery.veiled(),
+        });
         selection.shape.page(t, page).await
     }
 
     /// Sends a delivery again, now, and if need be for three days more. Its id stays, so that the receiver can tell a repetition.
     ///
     /// # Errors
-    /// `Forbidden` without `webhooks.change_webhook`; `NotFound`; `Conflict` for a webhook that is switched off.
+    /// `Forbidden` without `webhooks.change_webhook`, and for an event of records that the caller can't all see; `NotFound`;
+    /// `Conflict` for a webhook that is switched off.
     pub async fn redeliver(&self, t: &mut TenantTx, id: Uuid) -> Result<Delivery> {
         t.require("webhooks.change_webhook")?;
         let this = deliveries::table.filter(deliveries::org_id.eq(t.org()).and(deliveries::id.eq(id)));
-        let webhook = this.select(deliveries::webhook_id).for_update().first(t.conn()?).await?;
+        let row = this.select((deliveries::webhook_id, deliveries::event)).for_update();
+        let (webhook, event): (Uuid, String) = row.first(t.conn()?).await?;
+        require_event(t.caller(), self.targets, &event)?;
         check_active(t, webhook).await?;
         let (ticket, now) = (Uuid::now_v7(), t.now());
         diesel::update(this)
@@ -161,6 +169,30 @@ impl Webhooks {
         attempt(t, Ticket { delivery: id, ticket }, None).await?;
         find(t, id).await
     }
+}
+
+impl Delivery {
+    /// The same without what it tells, and without what the receiver said to that.
+    fn veiled(mut self) -> Self {
+        self.body = None;
+        for attempt in self.attempts.as_array_mut().into_iter().flatten() {
+            if let Some(response) = attempt.get_mut("response") {
+                response.take();
+            }
+        }
+        self
+    }
+}
+
+/// What is on its way to a webhook.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn pending_events(t: &mut TenantTx, webhook: Uuid) -> Result<Vec<String>> {
+    let here =
+        deliveries::table.filter(deliveries::org_id.eq(t.org()).and(deliveries::webhook_id.eq(webhook)));
+    let pending = here.filter(deliveries::state.eq(DeliveryState::Pending));
+    Ok(pending.select(deliveries::event).distinct().load(t.conn()?).await?)
 }
 
 /// Removes deliveries that are a month old, and answers how many.

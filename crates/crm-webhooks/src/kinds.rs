@@ -5,6 +5,8 @@ use crm_core::body::nearest;
 use crm_core::{Caller, Error, FieldCode, Result, Scope};
 use crm_records::Target;
 
+use crate::events::TEST;
+
 fn sees_all(caller: &Caller, target: &Target) -> bool {
     scope_of(&caller.principal, target.view) == Some(Scope::All)
 }
@@ -19,6 +21,19 @@ pub(crate) fn require_all(caller: &Caller, target: &Target) -> Result<()> {
     }
     let message = format!("this needs the permission {} with the scope {}", target.view, Scope::All);
     Err(Error::Forbidden(message.into()))
+}
+
+/// The same for the kind that an event is of. A test tells nothing of any.
+///
+/// # Errors
+/// `Forbidden`, also where there is no such kind any more.
+pub(crate) fn require_event(caller: &Caller, targets: &[Target], event: &str) -> Result<()> {
+    if event == TEST {
+        return Ok(());
+    }
+    let target = targets.iter().find(|target| event.split('.').next() == Some(target.resource.kind));
+    let gone = || Error::Forbidden("this event is of a kind of record that there is no more".into());
+    require_all(caller, target.ok_or_else(gone)?)
 }
 
 /// The kinds named in `list`, or all that the caller may follow.

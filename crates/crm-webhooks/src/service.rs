@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::model::{
     DisabledReason, NewWebhook, RotatedSecret, WEBHOOKS, Webhook, WebhookFields, Webhooks, new_secret,
 };
-use crate::{events, kinds};
+use crate::{deliveries, events, kinds};
 
 /// How many webhooks an organization may have.
 const MAX_WEBHOOKS: i64 = 20;
@@ -87,15 +87,15 @@ impl Webhooks {
     /// Makes a webhook with a secret.
     ///
     /// # Errors
-    /// `Forbidden` without `webhooks.add_webhook`, and for events of records that the caller can't all see; `Conflict` where there
-    /// are as many as there may be; 422 for the URL and the events.
+    /// `Forbidden` without `webhooks.add_webhook`, through a token, and for events of records that the caller can't all see;
+    /// `Conflict` where there are as many as there may be; 422 for the URL and the events.
     pub async fn create(
         &self,
         t: &mut TenantTx,
         client: &Client,
         fields: WebhookFields,
     ) -> Result<NewWebhook> {
-        t.require("webhooks.add_webhook")?;
+        require_in_person(t, "webhooks.add_webhook")?;
         let fields = self.settle(t, fields)?;
         make_room(t).await?;
         let (base, secret) = (Base::new(t), new_secret());
@@ -120,14 +120,17 @@ impl Webhooks {
     /// Changes a webhook. One that is switched on again counts as working until it fails.
     ///
     /// # Errors
-    /// `Forbidden` without `webhooks.change_webhook`, and for events of records that the caller can't all see; `NotFound`; `Stale`;
-    /// 400 and 422 for the body.
+    /// `Forbidden` without `webhooks.change_webhook`, through a token, for events of records that the caller can't all see, and for
+    /// another URL where there were such before; `NotFound`; `Stale`; 400 and 422 for the body.
     pub async fn update(&self, t: &mut TenantTx, client: &Client, id: Uuid, edit: Edit) -> Result<Webhook> {
-        t.require("webhooks.change_webhook")?;
+        require_in_person(t, "webhooks.change_webhook")?;
         let old = locked(t, id).await?;
         let fields = self.settle(t, edit.fields(&old, &old.base, Webhook::READ_ONLY)?)?;
         if fields == old.fields {
             return Ok(old);
+        }
+        if fields.url != old.fields.url {
+            self.may_redirect(t, &old).await?;
         }
         let revived = fields.is_active && !old.fields.is_active;
         let failing_since = old.failing_since.filter(|_| !revived);
@@ -141,7 +144,7 @@ impl Webhooks {
     /// Deletes a webhook with its deliveries.
     ///
     /// # Errors
-    /// `Forbidden` without `webhooks.delete_webhook`; `NotFound`; `Stale`.
+    /// `Forbidden` without `webhooks.delete_webhook` and through a token; `NotFound`; `Stale`.
     pub async fn delete(
         &self,
         t: &mut TenantTx,
@@ -149,7 +152,7 @@ impl Webhooks {
         id: Uuid,
         precondition: &Precondition,
     ) -> Result<()> {
-        t.require("webhooks.delete_webhook")?;
+        require_in_person(t, "webhooks.delete_webhook")?;
         precondition.check(&locked(t, id).await?.base)?;
         deleted(t, WEBHOOKS.kind, id).await?;
         audit(t, client, EventKind::WebhookDeleted, json!({"webhook_id": id})).await
@@ -158,10 +161,13 @@ impl Webhooks {
     /// Gives a webhook another secret. The one before signs as well for a day, so that a receiver has time to learn the new one.
     ///
     /// # Errors
-    /// `Forbidden` without `webhooks.change_webhook`; `NotFound`.
+    /// `Forbidden` without `webhooks.change_webhook`, through a token, and for events of records that the caller may not all read;
+    /// `NotFound`.
     pub async fn rotate_secret(&self, t: &mut TenantTx, client: &Client, id: Uuid) -> Result<RotatedSecret> {
-        t.require("webhooks.change_webhook")?;
+        require_in_person(t, "webhooks.change_webhook")?;
         let old = locked(t, id).await?;
+        // Whoever has the secret can sign in our name what the receiver takes for these events.
+        self.may_follow(t, &old.fields.events)?;
         let (secret, until) = (new_secret(), t.now() + OVERLAP);
         let base = old.base.next(t);
         let this = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(id)));
@@ -183,26 +189,43 @@ impl Webhooks {
     /// What is asked for must be there, and nothing that the caller could not read.
     fn settle(&self, t: &TenantTx, fields: WebhookFields) -> Result<WebhookFields> {
         let fields = fields.settle(self.targets, self.sender.allow_private)?;
-        for target in events::kinds(self.targets, &fields.events) {
-            kinds::require_all(t.caller(), target)?;
-        }
+        self.may_follow(t, &fields.events)?;
         Ok(fields)
     }
+
+    fn may_follow(&self, t: &TenantTx, events: &[String]) -> Result<()> {
+        events::kinds(self.targets, events).try_for_each(|target| kinds::require_all(t.caller(), target))
+    }
+
+    /// What is on its way goes to the new address as well, whatever the webhook asks for from now on.
+    async fn may_redirect(&self, t: &mut TenantTx, old: &Webhook) -> Result<()> {
+        self.may_follow(t, &old.fields.events)?;
+        for event in deliveries::pending_events(t, old.base.id).await? {
+            kinds::require_event(t.caller(), self.targets, &event)?;
+        }
+        Ok(())
+    }
+}
+
+/// A webhook outlives the token that made it, so members manage them in person.
+fn require_in_person(t: &TenantTx, permission: &'static str) -> Result<()> {
+    t.require(permission)?;
+    let caller = t.caller();
+    if caller.member.is_some() && caller.session.is_none() {
+        return Err(Error::Forbidden("webhooks are managed by a member who has signed in".into()));
+    }
+    Ok(())
 }
 
 /// Switches a webhook off because of how its receiver behaves; who administers the organization finds it in the audit trail.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn switch_off(t: &mut TenantTx, id: Uuid, reason: DisabledReason) -> Result<()> {
-    let old = locked(t, id).await?;
-    if !old.fields.is_active {
-        return Ok(());
-    }
+pub(crate) async fn switch_off(t: &mut TenantTx, old: &Webhook, reason: DisabledReason) -> Result<()> {
     let fields = WebhookFields { is_active: false, ..old.fields.clone() };
     let new = Webhook { base: old.base.next(t), fields, disabled_reason: Some(reason), ..old.clone() };
-    store(t, &old, &new).await?;
-    let detail = json!({"webhook_id": id, "what": "switched_off", "reason": reason});
+    store(t, old, &new).await?;
+    let detail = json!({"webhook_id": old.base.id, "what": "switched_off", "reason": reason});
     audit(t, &Client::default(), EventKind::WebhookChanged, detail).await
 }
 
@@ -218,9 +241,13 @@ async fn make_room(t: &mut TenantTx) -> Result<()> {
     Err(Error::Refused(Code::Conflict, message.into()))
 }
 
+/// A webhook that nobody else changes meanwhile. Whoever locks a delivery of it as well does so afterwards, as a deletion does.
+///
+/// # Errors
+/// `NotFound`.
 pub(crate) async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Webhook> {
     let row = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(id)));
-    webhook(row.select(columns!()).for_update().first(t.conn()?).await?)
+    webhook(row.select(columns!()).for_no_key_update().first(t.conn()?).await?)
 }
 
 async fn store(t: &mut TenantTx, old: &Webhook, new: &Webhook) -> Result<()> {

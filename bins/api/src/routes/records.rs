@@ -1,5 +1,7 @@
 //! What every kind of record has under its module: comments, files, history. And the download of any file.
 
+use std::time::Duration;
+
 use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
@@ -184,6 +186,9 @@ pub(super) fn routes(r: &mut Routes) {
     );
 }
 
+/// How long an upload may take as a whole.
+const UPLOAD_TIME_LIMIT: Duration = Duration::from_secs(600);
+
 type Listed<T> = Result<web::Json<Page<Shaped<T>>>, Problem>;
 
 pub(super) async fn list_comments(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Comment> {
@@ -239,13 +244,18 @@ pub(super) async fn add_file(
             target.check_view(t, id.0).await?;
             let used = usage::find(t, quota).await?.used_bytes;
             // Refused before a byte is taken; what comes at the same time is judged again with the row.
-            quota.filter(|quota| used >= *quota).map_or(Ok(()), |quota| Err(usage::exceeded(quota)))?;
+            quota
+                .filter(|quota| used >= *quota && !ctx.may_repeat())
+                .map_or(Ok(()), |quota| Err(usage::exceeded(quota)))?;
             Ok(t.org())
         })
         .await?;
     let storage = &ctx.state.storage;
     let file = Uuid::now_v7();
-    let stored = upload(storage, org.0, file, form).await?;
+    let stored = tokio::time::timeout(UPLOAD_TIME_LIMIT, upload(storage, org.0, file, form)).await;
+    let stored = stored.unwrap_or_else(|_| {
+        Err(Error::Refused(Code::MalformedRequest, "the upload took longer than ten minutes".into()))
+    })?;
     ctx.absorb(format!("{} {}", stored.sha256, stored.file_name).as_bytes());
     let added =
         ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone(), quota).await).await;
@@ -263,9 +273,9 @@ pub(super) async fn add_file(
 
 async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
     let malformed = |why: String| Error::Refused(Code::MalformedRequest, why.into());
-    let part = form
-        .next()
+    let part = tokio::time::timeout(TIME_LIMIT, form.next())
         .await
+        .map_err(|_| malformed("nothing came for half a minute".into()))?
         .ok_or_else(|| malformed("send a multipart form with one part named file".into()))?;
     let part = part.map_err(|e| match e {
         actix_multipart::MultipartError::ContentTypeMissing

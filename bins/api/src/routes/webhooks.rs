@@ -100,6 +100,8 @@ async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Webhook>>>
 }
 
 async fn create(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {
+    // A token is refused whatever it sends.
+    ctx.session()?;
     let webhooks = &ctx.state.webhooks;
     let made = ctx.tenant(async |t| webhooks.create(t, &ctx.client, body::parse(json.0)?).await).await?;
     Ok(created("webhooks", &made.webhook.base, &made))

@@ -223,6 +223,21 @@ async fn values_travel_with_a_lead() {
 }
 
 #[actix_web::test]
+async fn a_filter_that_is_turned_on_answers_once_the_values_are_brought_together() {
+    // The jobs of others must not get in between.
+    let database = crm_testkit::fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let wood = ann.define(text("wood")).await;
+    let lead = ann.lead(json!({"custom_fields": {"wood": "oak"}})).await;
+    ann.patch(&path(&wood), &json!({"is_filterable": true})).await.expect(200);
+    let reply = ann.get("/api/leads/?cf_wood=oak").await;
+    assert_eq!(reply.problem(400), ("invalid_parameter".into(), vec!["cf_wood".to_owned()]));
+    app.work().await;
+    assert_eq!(ann.get("/api/leads/?cf_wood=oak").await.expect(200)["results"], json!([lead]));
+}
+
+#[actix_web::test]
 async fn numbers_that_are_none_never_reach_the_database() {
     let ann = TestApp::new().await.founder().await;
     ann.define(with(text("budget"), json!({"field_type": "number"}))).await;

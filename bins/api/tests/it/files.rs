@@ -1,6 +1,22 @@
-use serde_json::json;
+use std::convert::Infallible;
 
-use crate::app::TestApp;
+use bytes::Bytes;
+use crm_core::OrgId;
+use crm_jobs::System;
+use crm_records::{attachments, orphans};
+use crm_schema::storage_usage;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel_async::RunQueryDsl;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::{Person, QUOTA, TestApp};
+
+fn org_of(person: &Person) -> OrgId {
+    OrgId(person.org["id"].as_str().unwrap().parse().unwrap())
+}
 
 #[actix_web::test]
 async fn a_file_is_kept_and_served_as_a_download() {
@@ -70,11 +86,10 @@ async fn bytes_that_no_row_names_are_swept_after_a_day() {
     let lead = ann.lead(json!({"title": "With a file"})).await;
     let files = format!("/api/leads/attachment/{}/", lead["id"].as_str().unwrap());
     let kept = ann.upload(&files, "kept.txt", b"kept").await.expect(201);
-    let org = crm_core::OrgId(ann.org["id"].as_str().unwrap().parse().unwrap());
-    let orphan = uuid::Uuid::now_v7();
-    let bytes = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(bytes::Bytes::from("lost"))]);
+    let (org, orphan) = (org_of(&ann), Uuid::now_v7());
+    let bytes = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from("lost"))]);
     app.state.storage.put(org.0, orphan, "lost.txt", 1_000, bytes).await.unwrap();
-    let sweep = async || crm_records::orphans::sweep(&app.db, &app.state.storage, org).await.unwrap();
+    let sweep = async || orphans::sweep(&app.db, &app.state.storage, org).await.unwrap();
     assert_eq!(sweep().await, 0, "its row may be on its way");
     app.db.clock().advance(chrono::TimeDelta::hours(25));
     assert_eq!(sweep().await, 1);
@@ -82,4 +97,65 @@ async fn bytes_that_no_row_names_are_swept_after_a_day() {
     let ann = ann.sign_in_again().await;
     let download = format!("/api/attachments/{}/download/", kept["id"].as_str().unwrap());
     assert_eq!(ann.get(&download).await.bytes, b"kept");
+}
+
+#[actix_web::test]
+async fn a_sweep_counts_anew_what_is_kept() {
+    let app = TestApp::new().await;
+    let (ann, eve) = (app.founder().await, app.founder().await);
+    for (person, names) in [(&ann, ["a.txt", "b.txt"].as_slice()), (&eve, &["c.txt"])] {
+        let lead = person.lead(json!({"title": "With files"})).await;
+        let files = format!("/api/leads/attachment/{}/", lead["id"].as_str().unwrap());
+        for name in names {
+            person.upload(&files, name, b"hello").await.expect(201);
+        }
+    }
+    let usage = async |person: &Person| person.get("/api/org/storage/").await.expect(200);
+    let wrong = (storage_usage::used_bytes.eq(1_000_000), storage_usage::files.eq(1));
+    app.db
+        .tenant(&System(org_of(&ann)), async |t| -> crm_core::Result<()> {
+            let this = storage_usage::table.filter(storage_usage::org_id.eq(t.org()));
+            diesel::update(this).set(wrong).execute(t.conn()?).await?;
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(usage(&ann).await["used_bytes"], 1_000_000);
+    assert_eq!(orphans::sweep(&app.db, &app.state.storage, org_of(&ann)).await.unwrap(), 0);
+    assert_eq!(usage(&ann).await, json!({"used_bytes": 10, "files": 2, "quota_bytes": QUOTA}));
+    assert_eq!(usage(&eve).await["used_bytes"], 5);
+    let nobody = app.founder().await;
+    orphans::sweep(&app.db, &app.state.storage, org_of(&nobody)).await.unwrap();
+    assert_eq!(usage(&nobody).await["files"], 0, "without any file there is nothing to count");
+}
+
+#[actix_web::test]
+async fn a_file_that_comes_while_its_record_goes_is_counted_out_with_it() {
+    let database = crm_testkit::fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let lead = ann.lead(json!({"title": "Going"})).await;
+    let (org, lead, id) = (org_of(&ann), lead["id"].as_str().unwrap(), Uuid::now_v7());
+    let bytes = futures_util::stream::iter([Ok::<_, Infallible>(Bytes::from("hello"))]);
+    let stored = app.state.storage.put(org.0, id, "a.txt", 1_000, bytes).await.unwrap();
+    let mut coming = app.db.open(&System(org)).await.unwrap();
+    let target = &crm_leads::LEADS;
+    attachments::create(&mut coming, target, lead.parse().unwrap(), id, stored, None).await.unwrap();
+    let path = format!("/api/leads/{lead}/");
+    let commit = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let waiting = diesel::select(sql::<BigInt>(&format!("({waiting})")));
+        let is_waited_for = async || {
+            let count = app.db.platform(async |p| -> crm_core::Result<i64> {
+                Ok(waiting.clone().get_result(p.conn()?).await?)
+            });
+            count.await.unwrap() > 0
+        };
+        while !is_waited_for().await {}
+        coming.commit().await.unwrap();
+    };
+    let (gone, ()) = tokio::join!(ann.delete(&path), commit);
+    assert_eq!(gone.status, 204);
+    let usage = ann.get("/api/org/storage/").await.expect(200);
+    assert_eq!(usage, json!({"used_bytes": 0, "files": 0, "quota_bytes": QUOTA}));
 }

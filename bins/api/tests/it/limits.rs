@@ -2,6 +2,9 @@
 
 use std::num::NonZeroU32;
 
+use actix_web::http::Method;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crm_api::limits::Rates;
 use serde_json::json;
 
@@ -98,4 +101,18 @@ async fn an_organization_can_fill_its_storage_and_empty_it_again() {
     assert_eq!(ann.delete(&format!("/api/leads/{lead}/")).await.status, 204);
     let usage = ann.get("/api/org/storage/").await.expect(200);
     assert_eq!((&usage["used_bytes"], &usage["files"]), (&json!(0), &json!(0)));
+}
+
+#[actix_web::test]
+async fn a_forged_token_uses_up_nobody_elses_limit() {
+    let app = app(Rates { org: NonZeroU32::new(15), ..NONE }).await;
+    let ann = app.founder().await;
+    let org: uuid::Uuid = ann.org["id"].as_str().unwrap().parse().unwrap();
+    for n in 0..40_u8 {
+        let raw = [[n; 32].as_slice(), org.as_bytes()].concat();
+        let forged = format!("amp_pat_{}", URL_SAFE_NO_PAD.encode(raw));
+        let refused = app.request(Method::GET, "/api/leads/", Some(&forged), None).await;
+        assert_eq!(refused.status, 401);
+    }
+    assert_eq!(ann.get("/api/leads/").await.status, 200);
 }

@@ -21,10 +21,6 @@ async fn two() -> (crm_testkit::Database, Person, Person) {
 }
 
 impl TestApp {
-    async fn work(&self) {
-        self.mails("any").await;
-    }
-
     /// Serves on a port of its own.
     fn serve(&self) -> SocketAddr {
         let state = self.state.clone();

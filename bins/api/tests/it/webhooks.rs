@@ -1,5 +1,11 @@
 use actix_web::http::Method;
+use crm_core::OrgId;
+use crm_jobs::System;
+use crm_schema::webhook_deliveries as deliveries;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::app::{Person, TestApp};
 
@@ -104,4 +110,49 @@ async fn only_whom_the_organization_trusts_with_it_has_webhooks() {
     let reply = eve.post("/api/webhooks/", &json!({"url": URL, "events": ["lead.*"]})).await;
     assert_eq!(reply.problem(403).0, "forbidden", "it would tell what she can't read");
     assert_eq!(eve.patch(&at(&made), &json!({"url": URL})).await.problem(403).0, "forbidden");
+}
+
+/// A delivery of a webhook of leads, as a change of one leaves it.
+async fn delivered(person: &Person, webhook: &Value) -> Uuid {
+    let id = Uuid::now_v7();
+    let caller = System(person.org["id"].as_str().unwrap().parse::<OrgId>().unwrap());
+    let of: Uuid = webhook["id"].as_str().unwrap().parse().unwrap();
+    let row = (
+        deliveries::org_id.eq(caller.0),
+        deliveries::id.eq(id),
+        deliveries::webhook_id.eq(of),
+        deliveries::created_at.eq(person.app.db.clock().now()),
+        deliveries::event.eq("lead.created"),
+        deliveries::body.eq("{\"title\": \"Chairs\"}"),
+        deliveries::state.eq("delivered"),
+        deliveries::ticket.eq(Uuid::now_v7()),
+        deliveries::attempts.eq(json!([{"status": 200, "response": "Chairs"}])),
+    );
+    let inserted = person.app.db.tenant(&caller, async |t| -> crm_core::Result<usize> {
+        Ok(diesel::insert_into(deliveries::table).values(row).execute(t.conn()?).await?)
+    });
+    inserted.await.unwrap();
+    id
+}
+
+#[actix_web::test]
+async fn who_sees_to_webhooks_need_not_see_what_they_tell() {
+    let ann = TestApp::new().await.founder().await;
+    let made = webhook(&ann).await;
+    let id = delivered(&ann, &made).await;
+    let grants = json!({"webhooks": {"actions": ["view", "change"], "scope": "all"}});
+    ann.post("/api/roles/", &json!({"name": "Plumber", "grants": grants})).await.expect(201);
+    let bob = ann.colleague("Plumber").await;
+    let list = format!("{}deliveries/", at(&made));
+    let seen = async |person: &Person| {
+        let page = person.get(&list).await.expect(200);
+        let row = &page["results"][0];
+        json!([row["id"], row["body"], row["attempts"][0]["response"], row["attempts"][0]["status"]])
+    };
+    assert_eq!(seen(&ann).await, json!([id, "{\"title\": \"Chairs\"}", "Chairs", 200]));
+    assert_eq!(seen(&bob).await, json!([id, null, null, 200]));
+    let again = format!("/api/webhooks/deliveries/{id}/redeliver/");
+    assert_eq!(bob.post(&again, &json!({})).await.problem(403).0, "forbidden");
+    ann.post(&again, &json!({})).await.expect(202);
+    bob.post(&format!("{}test/", at(&made)), &json!({})).await.expect(202);
 }

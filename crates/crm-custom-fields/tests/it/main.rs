@@ -80,6 +80,21 @@ impl Org {
         Ok(page.results.into_iter().map(id).collect())
     }
 
+    /// Which turning on of a field's filter is under way.
+    async fn backfill_id(&self, field: &CustomField) -> Option<Uuid> {
+        let id = async |t: &mut crm_core::TenantTx| -> Result<Option<Uuid>> {
+            let this = custom_fields::org_id.eq(t.org()).and(custom_fields::id.eq(field.base.id));
+            Ok(custom_fields::table.filter(this).select(custom_fields::backfill_id).first(t.conn()?).await?)
+        };
+        self.db.tenant(&self.caller, id).await.unwrap()
+    }
+
+    /// Does one job of turning a filter on.
+    async fn fill(&self, field: &CustomField, backfill_id: Uuid, after: Option<Uuid>) {
+        let job = Backfill { definition_id: field.base.id, backfill_id, after };
+        self.db.tenant(&self.caller, async |t| backfill(t, job).await).await.unwrap();
+    }
+
     /// The values that filters look at.
     async fn indexed(&self) -> i64 {
         let count = async |t: &mut crm_core::TenantTx| -> Result<i64> {
@@ -427,21 +442,12 @@ async fn turning_a_filter_on_brings_the_values_together_in_batches() {
     let org = Org::new().await;
     let wood = org.define("wood", "text", json!({})).await;
     let ids = many_leads(&org, 1002).await;
-    let backfill_id = async || -> Option<Uuid> {
-        let this = custom_fields::table.filter(custom_fields::id.eq(wood.base.id));
-        let id = async |t: &mut crm_core::TenantTx| -> Result<Option<Uuid>> {
-            let mine = this.filter(custom_fields::org_id.eq(t.org()));
-            Ok(mine.select(custom_fields::backfill_id).first(t.conn()?).await?)
-        };
-        org.db.tenant(&org.caller, id).await.unwrap()
-    };
-    let next = async |backfill_id: Uuid, after: Uuid| {
-        let job = Backfill { definition_id: wood.base.id, backfill_id, after: Some(after) };
-        org.db.tenant(&org.caller, async |t| backfill(t, job).await).await.unwrap();
-    };
+    let last = Some(ids[999]);
     org.redefine(&wood, json!({"is_filterable": true})).await.unwrap();
-    let first = backfill_id().await.unwrap();
-    assert_eq!(org.indexed().await, 500, "the first batch at once");
+    let first = org.backfill_id(&wood).await.unwrap();
+    assert_eq!(org.indexed().await, 0, "all of it is left to the jobs");
+    org.fill(&wood, first, None).await;
+    assert_eq!((org.indexed().await, org.backfill_id(&wood).await), (500, Some(first)));
     let (code, fields) = refusal(org.found(&[("cf_wood", "oak")]).await);
     assert_eq!(
         (code, fields[0].1),
@@ -451,16 +457,17 @@ async fn turning_a_filter_on_brings_the_values_together_in_batches() {
 
     org.redefine(&wood, json!({"is_filterable": false})).await.unwrap();
     assert_eq!(org.indexed().await, 0);
-    next(first, ids[999]).await;
+    org.fill(&wood, first, last).await;
     assert_eq!(org.indexed().await, 0, "a job of yesterday does nothing");
 
     org.redefine(&wood, json!({"is_filterable": true})).await.unwrap();
-    let second = backfill_id().await.unwrap();
-    next(first, ids[999]).await;
-    assert_eq!(backfill_id().await, Some(second));
-    next(second, ids[999]).await;
-    assert_eq!((org.indexed().await, backfill_id().await), (501, None));
-    next(second, ids[999]).await;
+    let second = org.backfill_id(&wood).await.unwrap();
+    org.fill(&wood, first, last).await;
+    assert_eq!((org.indexed().await, org.backfill_id(&wood).await), (0, Some(second)));
+    org.fill(&wood, second, None).await;
+    org.fill(&wood, second, last).await;
+    assert_eq!((org.indexed().await, org.backfill_id(&wood).await), (501, None));
+    org.fill(&wood, second, last).await;
     assert_eq!(org.indexed().await, 501, "done twice it is done once");
     let params = Params::of(&[("cf_wood", "oak"), ("count", "true"), ("limit", "1")]);
     let page = org.db.tenant(&org.caller, async |t| crm_leads::list(t, &params).await).await.unwrap();
@@ -487,7 +494,26 @@ async fn whoever_writes_while_a_filter_is_turned_on_is_found_by_it() {
     };
     let (lead, on) = tokio::join!(writer, turning_on);
     on.unwrap();
+    org.fill(&wood, org.backfill_id(&wood).await.unwrap(), None).await;
     assert_eq!(org.found(&[("cf_wood", "oak")]).await.unwrap(), [lead.unwrap()]);
+}
+
+#[tokio::test]
+async fn turning_a_filter_on_waits_for_no_record() {
+    let org = Org::new().await;
+    let wood = org.define("wood", "text", json!({})).await;
+    let lead = org.lead(json!({"wood": "oak"})).await.base.id;
+    let mut writer = org.db.open(&org.caller).await.unwrap();
+    let this = leads::table.filter(leads::org_id.eq(writer.org()).and(leads::id.eq(lead)));
+    let locked = this.select(leads::id).for_update().first::<Uuid>(writer.conn().unwrap()).await;
+    locked.unwrap();
+    // Were it to wait for the lead, which waits for the definitions next, neither would come to an end.
+    org.redefine(&wood, json!({"is_filterable": true})).await.unwrap();
+    let edit = Edit::patch(json!({"custom_fields": {"wood": "elm"}}).as_object().unwrap().clone());
+    crm_leads::update(&mut writer, lead, edit).await.unwrap();
+    writer.commit().await.unwrap();
+    org.fill(&wood, org.backfill_id(&wood).await.unwrap(), None).await;
+    assert_eq!(org.found(&[("cf_wood", "elm")]).await.unwrap(), [lead]);
 }
 
 #[tokio::test]

@@ -197,7 +197,8 @@ async fn tokens_that_open_nothing_are_counted_by_address_and_told_to_whoever_had
     for _ in 0..3 {
         refuse(&forged, "2001:db8:7::1").await;
     }
-    refuse("amp_pat_nonsense", "2001:db8:7::2").await;
+    let other = format!("amp_pat_BBBB{}", &made.token[12..]);
+    refuse(&other, "2001:db8:7::2").await;
     assert_eq!(trail(world, &[("org_id", &org), ("event", "token_invalid")]).await.len(), 0);
     let written = trail(world, &[("ip_address", "2001:db8:7::1"), ("event", "token_invalid")]).await;
     assert_eq!((written.len(), &written[0].detail["reason"]), (1, &json!("unknown")));

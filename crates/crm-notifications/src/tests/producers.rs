@@ -7,12 +7,15 @@ use crm_mail::Template;
 use crm_records::comments::{COMMENTED, Commented};
 use crm_records::{Precondition, followers};
 use crm_schema::organizations;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 use super::support::{World, address};
 use crate::Verb;
+use crate::delivery::lock;
 
 impl World {
     async fn told(&self, who: &Caller) -> Vec<Verb> {
@@ -211,4 +214,32 @@ async fn preferences_say_what_is_told_where() {
         let mailed = if mail { mailed.to_vec() } else { vec![] };
         assert_eq!(w.mailed(&bob).await, mailed, "in the application: {in_app}, by mail: {mail}");
     }
+}
+
+#[tokio::test]
+async fn whoever_is_mentioned_and_whoever_follows_are_locked_in_one_order() {
+    let w = World::new().await;
+    let (ann, bob, eve) = (w.member(Admin).await, w.member(User).await, w.member(User).await);
+    let (first, last) = if bob.member < eve.member { (&bob, &eve) } else { (&eve, &bob) };
+    let lead = w.lead(&ann, &[first, last]).await;
+    w.work().await;
+    // The one who is told first is the one to be locked last.
+    w.comment(&ann, lead, &format!("@{} look", address(last))).await;
+    let mut other = w.db.open(&w.system).await.unwrap();
+    lock(&mut other, &[first.member.unwrap()]).await.unwrap();
+    let meanwhile = async {
+        let waiting = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        let waiting = diesel::select(sql::<BigInt>(waiting));
+        let is_waited_for = async || {
+            let count =
+                w.db.platform(async |p| -> Result<i64> { Ok(waiting.clone().get_result(p.conn()?).await?) });
+            count.await.unwrap() > 0
+        };
+        while !is_waited_for().await {}
+        lock(&mut other, &[last.member.unwrap()]).await.unwrap();
+        other.commit().await.unwrap();
+    };
+    tokio::join!(w.work(), meanwhile);
+    assert_eq!(w.told(first).await, [Verb::Commented, Verb::Assigned]);
+    assert_eq!(w.told(last).await, [Verb::Mentioned, Verb::Assigned]);
 }

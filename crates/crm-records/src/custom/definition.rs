@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::number::exact;
+use super::number::exact_number;
 use super::{CUSTOM_FIELDS, CustomTarget, PREFIX};
 use crate::list::{Kind, Params, day};
 
@@ -123,7 +123,7 @@ impl Definition {
                 None => return Err(self.fault(FieldCode::InvalidValue, "must be a date such as 2026-01-31")),
             },
             (FieldType::Date, ..) => return wrong_type("must be a date such as \"2026-01-31\""),
-            (FieldType::Number, Value::Number(number), _) => match number.as_f64().and_then(exact) {
+            (FieldType::Number, Value::Number(number), _) => match exact_number(number) {
                 Some(number) => Value::Number(number),
                 None => {
                     return Err(self.fault(FieldCode::OutOfRange, "must have 15 significant digits at most"));

@@ -19,6 +19,12 @@ pub(super) fn exact(number: f64) -> Option<Number> {
     if number.fract() == 0.0 { format!("{number:.0}").parse().ok() } else { Number::from_f64(number) }
 }
 
+/// The same for a number of a body, which must not have been rounded on the way.
+pub(super) fn exact_number(number: &Number) -> Option<Number> {
+    let kept = exact(number.as_f64()?)?;
+    (number.is_f64() || kept == *number).then_some(kept)
+}
+
 /// The place of a number among all of them: compares as they do, and equal ones have the same.
 pub(super) fn rank(number: f64) -> i64 {
     let bits = number.to_bits().cast_signed();
@@ -35,7 +41,7 @@ pub(crate) fn rank_of(text: &str) -> Option<i64> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{exact, rank, rank_of};
+    use super::{exact, exact_number, rank, rank_of};
 
     #[test]
     fn fifteen_digits_are_kept_as_they_were_written() {
@@ -48,7 +54,6 @@ mod tests {
             ("0.1", Some(json!(0.1))),
             ("-1234567890.12345", Some(json!(-1_234_567_890.123_45))),
             ("999999999999999", Some(json!(999_999_999_999_999_i64))),
-            ("9999999999999999", None),
             ("0.1234567890123456", None),
             ("1e18", Some(json!(1_000_000_000_000_000_000_i64))),
             ("1e19", Some(json!(10_000_000_000_000_000_000_u64))),
@@ -58,6 +63,21 @@ mod tests {
             assert_eq!(exact(number).map(Value::Number), want, "{text}");
         }
         assert_eq!(exact(1e300).and_then(|n| n.as_f64()), Some(1e300));
+    }
+
+    #[test]
+    fn a_whole_number_is_not_rounded() {
+        for (text, kept) in [
+            ("9999999999999999", false),
+            ("10000000000000000", true),
+            ("9007199254740993", false),
+            ("-999999999999999", true),
+            ("18446744073709551615", false),
+            ("2.5", true),
+        ] {
+            let number = serde_json::from_str(text).unwrap();
+            assert_eq!(exact_number(&number).is_some(), kept, "{text}");
+        }
     }
 
     #[test]

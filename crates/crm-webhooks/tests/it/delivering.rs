@@ -1,19 +1,24 @@
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use crm_core::{Code, Error, TenantTx};
+use crm_core::{Code, Error, Scope, TenantTx};
 use crm_identity::Client;
 use crm_jobs::Job;
 use crm_records::{Base, Precondition, created};
-use crm_schema::{security_events, webhook_deliveries};
+use crm_schema::{security_events, webhook_deliveries, webhooks};
 use crm_webhooks::{DisabledReason, purge};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
+use futures_util::future::join;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook as Verifier;
 use uuid::Uuid;
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use crate::support::{Bench, org, remove, tag, touch};
+use crate::support::{Bench, org, remove, somebody, tag, touch};
 
 /// A receiver that answers with these statuses, one after the other, and then with 200.
 async fn receiver(statuses: &[u16]) -> MockServer {
@@ -72,7 +77,7 @@ async fn a_change_is_told_signed() {
     assert_eq!((delivery.state.as_str(), json!(delivery.change_id)), ("delivered", change));
     assert_eq!((delivery.next_attempt_at, delivery.delivered_at.is_some()), (None, true));
     assert_eq!(statuses(&delivery.attempts), [200]);
-    assert_eq!(delivery.body.as_bytes(), request.body);
+    assert_eq!(delivery.body.unwrap().as_bytes(), request.body);
 }
 
 #[tokio::test]
@@ -319,6 +324,78 @@ async fn a_deleted_webhook_takes_its_deliveries_along() {
     bench.work_off().await;
     assert_eq!(received(&server).await.len(), 1);
     assert_eq!(count(&bench).await, 0);
+}
+
+#[tokio::test]
+async fn deliveries_show_nobody_what_they_could_not_read() {
+    let bench = Bench::new().await;
+    let server = receiver(&[500]).await;
+    let (id, _) = bench.webhook(&server.uri(), &["tag.*"]).await;
+    bench.event().await;
+    bench.work_off().await;
+    bench.inside(async |t| bench.webhooks.test(t, id).await).await.unwrap();
+    for (scope, sees) in [(None, false), (Some(Scope::Own), false), (Some(Scope::All), true)] {
+        let webhooks: (_, &[_], _) = ("webhooks", &["view", "change"], Scope::All);
+        let tags = scope.map(|scope| ("tags", &["view"][..], scope));
+        let member = somebody(&bench.org, &[webhooks].into_iter().chain(tags).collect::<Vec<_>>());
+        let seen = bench.deliveries_as(&member, id).await;
+        let [event, test] = seen.as_slice() else { panic!("{seen:?}") };
+        assert_eq!((event.event.as_str(), test.event.as_str()), ("tag.created", "webhook.test"));
+        assert_eq!((event.body.is_some(), test.body.is_some()), (sees, true), "{scope:?}");
+        assert_eq!(event.attempts[0]["response"], if sees { json!("said 500") } else { Value::Null });
+        assert_eq!(event.attempts[0]["status"], 500);
+        let (this, test) = (event.id, test.id);
+        let again = bench.db().tenant(&member, async |t| bench.webhooks.redeliver(t, this).await).await;
+        assert_eq!(again.map_err(|e| e.code()).err(), (!sees).then_some(Code::Forbidden), "{scope:?}");
+        bench.db().tenant(&member, async |t| bench.webhooks.redeliver(t, test).await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nobody_leads_elsewhere_what_they_could_not_read() {
+    let bench = Bench::new().await;
+    let server = receiver(&[500]).await;
+    let (id, _) = bench.webhook(&server.uri(), &["tag.*", "lead.*"]).await;
+    bench.event().await;
+    bench.work_off().await;
+    let (webhooks, leads): ((_, &[_], _), (_, &[_], _)) =
+        (("webhooks", &["change"], Scope::All), ("leads", &["view"], Scope::All));
+    let member = somebody(&bench.org, &[webhooks, leads]);
+    let elsewhere = json!({"url": "https://example.com/", "events": ["lead.*"]});
+    let refused = async || bench.patch_as(&member, id, elsewhere.clone()).await.unwrap_err().code();
+    assert_eq!(refused().await, Code::Forbidden, "what it asked for");
+    bench.patch(id, json!({"events": ["lead.*"]})).await.unwrap();
+    assert_eq!(refused().await, Code::Forbidden, "what is still on its way");
+    bench.patch_as(&member, id, json!({"description": "x"})).await.unwrap();
+    bench.pass(TimeDelta::hours(1)).await;
+    bench.work_off().await;
+    assert_eq!(bench.delivery(id).await.state, "delivered");
+    bench.patch_as(&member, id, elsewhere.clone()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_webhook_can_be_deleted_while_an_attempt_is_written_down() {
+    let bench = Bench::new().await;
+    let server = receiver(&[500]).await;
+    let (id, _) = bench.webhook(&server.uri(), &["tag.*"]).await;
+    bench.event().await;
+    let waiting = sql::<Bool>(
+        "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))",
+    );
+    let deletion = bench.inside(async |t| {
+        let this = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(id)));
+        this.select(webhooks::id).for_no_key_update().first::<Uuid>(t.conn()?).await?;
+        while !diesel::select(waiting.clone()).get_result::<bool>(t.conn()?).await? {
+            tokio::task::yield_now().await;
+        }
+        let free = webhook_deliveries::table.filter(webhook_deliveries::org_id.eq(t.org()));
+        let free = free.select(webhook_deliveries::id).for_update().no_wait();
+        assert_eq!(free.load::<Uuid>(t.conn()?).await?.len(), 1, "whoever waits holds no delivery");
+        bench.webhooks.delete(t, &Client::default(), id, &Precondition::default()).await
+    });
+    let both = tokio::time::timeout(Duration::from_secs(20), join(deletion, bench.work_off()));
+    both.await.unwrap().0.unwrap();
+    assert_eq!((received(&server).await.len(), count(&bench).await), (1, 0));
 }
 
 async fn count(bench: &Bench) -> i64 {

@@ -1,6 +1,4 @@
-use std::sync::Arc;
-
-use crm_core::{Caller, Code, Error, Grant, Principal, Scope};
+use crm_core::{Caller, Code, Error, MemberId, Scope};
 use crm_identity::Client;
 use crm_records::Precondition;
 use crm_records::list::Params;
@@ -11,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use futures_util::future::join;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, org, settings};
+use crate::support::{Bench, org, settings, somebody};
 
 const URL: &str = "https://example.com/hook";
 
@@ -88,16 +86,12 @@ async fn what_a_webhook_can_t_be_is_refused_with_every_fault() {
 #[tokio::test]
 async fn nobody_is_told_by_webhook_what_they_could_not_read() {
     let bench = Bench::new().await;
-    let grant =
-        |actions: &[&str], scope| Grant { actions: actions.iter().map(ToString::to_string).collect(), scope };
-    let grants = [
-        ("webhooks".to_owned(), grant(&["view", "add", "change"], Scope::All)),
-        ("tags".to_owned(), grant(&["view"], Scope::All)),
-        ("leads".to_owned(), grant(&["view"], Scope::Own)),
+    let grants: [(_, &[_], _); 3] = [
+        ("webhooks", &["view", "add", "change"], Scope::All),
+        ("tags", &["view"], Scope::All),
+        ("leads", &["view"], Scope::Own),
     ];
-    let principal =
-        Principal::User { is_superuser: false, in_tenant: true, grants: Some(Arc::new(grants.into())) };
-    let member = Caller { principal, ..bench.org.clone() };
+    let member = somebody(&bench.org, &grants);
     let create = async |events: &[&str]| {
         let fields = fields(URL, events);
         let made =
@@ -108,15 +102,30 @@ async fn nobody_is_told_by_webhook_what_they_could_not_read() {
     for events in [&["*"][..], &["lead.deleted"], &["tag.*", "lead.*"]] {
         assert_eq!(create(events).await.unwrap_err().code(), Code::Forbidden, "{events:?}");
     }
-    let edit = crm_records::Edit::patch(json!({"events": ["lead.*"]}).as_object().unwrap().clone());
-    let changed =
-        bench.db().tenant(&member, async |t| bench.webhooks.update(t, &Client::default(), id, edit).await);
-    assert_eq!(changed.await.unwrap_err().code(), Code::Forbidden);
+    let changed = bench.patch_as(&member, id, json!({"events": ["lead.*"]})).await;
+    assert_eq!(changed.unwrap_err().code(), Code::Forbidden);
     let nothing = Precondition::default();
     let deleted = bench
         .db()
         .tenant(&member, async |t| bench.webhooks.delete(t, &Client::default(), id, &nothing).await);
     assert_eq!(deleted.await.unwrap_err().code(), Code::Forbidden);
+}
+
+#[tokio::test]
+async fn a_token_manages_no_webhooks() {
+    let bench = Bench::new().await;
+    let (id, _) = bench.webhook(URL, &["*"]).await;
+    let token = Caller { member: Some(MemberId::generate()), ..bench.org.clone() };
+    let (client, nothing) = (Client::default(), Precondition::default());
+    let (db, webhooks) = (bench.db(), &bench.webhooks);
+    let patched = bench.patch_as(&token, id, json!({"description": "x"})).await.map(drop);
+    let made = db.tenant(&token, async |t| webhooks.create(t, &client, fields(URL, &["*"])).await.map(drop));
+    let rotated = db.tenant(&token, async |t| webhooks.rotate_secret(t, &client, id).await.map(drop));
+    let deleted = db.tenant(&token, async |t| webhooks.delete(t, &client, id, &nothing).await);
+    for refused in [patched, made.await, rotated.await, deleted.await] {
+        assert_eq!(refused.unwrap_err().code(), Code::Forbidden);
+    }
+    assert_eq!(bench.find(id).await.base.version, 1);
 }
 
 #[tokio::test]

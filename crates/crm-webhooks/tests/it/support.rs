@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crm_core::migrate::OwnerConnection;
-use crm_core::{Caller, Db, OrgId, OrgInfo, Result, Sealer, TenantTx};
+use crm_core::{Caller, Db, Grant, OrgId, OrgInfo, Principal, Result, Scope, Sealer, TenantTx};
 use crm_identity::Client;
 use crm_jobs::{Job, Worker};
 use crm_records::list::{Field, Kind, Params, Resource, Shaped};
@@ -50,7 +50,18 @@ pub(crate) async fn org(db: &Db) -> Caller {
     Caller::system(OrgInfo { id, name: "Test".into(), currency: "EUR".into(), timezone })
 }
 
-fn object(value: Value) -> crm_core::body::Object {
+/// Somebody in the organization of `org` whose role grants these actions.
+pub(crate) fn somebody(org: &Caller, grants: &[(&str, &[&str], Scope)]) -> Caller {
+    let grant = |actions: &[&str], scope| {
+        let actions = actions.iter().map(ToString::to_string).collect();
+        Grant { actions, scope }
+    };
+    let grants = grants.iter().map(|(module, actions, scope)| ((*module).to_owned(), grant(actions, *scope)));
+    let grants = Some(Arc::new(grants.collect()));
+    Caller { principal: Principal::User { is_superuser: false, in_tenant: true, grants }, ..org.clone() }
+}
+
+pub(crate) fn object(value: Value) -> crm_core::body::Object {
     value.as_object().unwrap().clone()
 }
 
@@ -131,16 +142,26 @@ impl Bench {
     }
 
     pub(crate) async fn patch(&self, id: Uuid, patch: Value) -> Result<Webhook> {
+        self.patch_as(&self.org, id, patch).await
+    }
+
+    /// The same by somebody else.
+    pub(crate) async fn patch_as(&self, caller: &Caller, id: Uuid, patch: Value) -> Result<Webhook> {
         let edit = Edit::patch(object(patch));
-        self.inside(async |t| self.webhooks.update(t, &Client::default(), id, edit).await).await
+        let patched = async |t: &mut TenantTx| self.webhooks.update(t, &Client::default(), id, edit).await;
+        self.db().tenant(caller, patched).await
     }
 
     /// The deliveries of a webhook, oldest first.
     pub(crate) async fn deliveries(&self, id: Uuid) -> Vec<Delivery> {
-        let page = self
-            .inside(async |t| self.webhooks.deliveries(t, id, &Params::of(&[("limit", "200")])).await)
-            .await
-            .unwrap();
+        self.deliveries_as(&self.org, id).await
+    }
+
+    /// The same as somebody else sees them.
+    pub(crate) async fn deliveries_as(&self, caller: &Caller, id: Uuid) -> Vec<Delivery> {
+        let all = Params::of(&[("limit", "200")]);
+        let page = self.db().tenant(caller, async |t| self.webhooks.deliveries(t, id, &all).await);
+        let page = page.await.unwrap();
         let rows = page.results.into_iter().rev();
         rows.map(|row| if let Shaped::Plain(row) = row { row } else { panic!("reshaped") }).collect()
     }
