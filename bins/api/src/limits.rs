@@ -160,6 +160,7 @@ pub async fn guard(
     if place.is_none() && !watches {
         let busy = Error::Unavailable("as many requests are under way as this process takes on".into());
         metrics::counter!("requests_shed_total").increment(1);
+        req.extensions_mut().insert(Shed);
         return Ok(req.error_response(Problem(busy)));
     }
     let notes = Notes::default();
@@ -189,6 +190,9 @@ fn tell(headers: &mut HeaderMap, notes: &[Note]) {
         }
     }
 }
+
+/// A request that was sent away: it is counted, and no fault to be logged one by one.
+pub struct Shed;
 
 /// The requests under way: so many at most, and from one address no more than half of them.
 struct Places {

@@ -14,6 +14,7 @@ use crm_identity::Credential;
 use uuid::Uuid;
 
 use crate::extract::{RequestId, State, client};
+use crate::limits::Shed;
 use crate::operation::CalledAt;
 use crate::problem::{Problem, ProblemDocument};
 
@@ -73,8 +74,10 @@ fn problems(response: ServiceResponse<BoxBody>, request_id: &str) -> ServiceResp
     }
     let instance = response.request().path().to_owned();
     let ours = response.response().error().and_then(|error| error.as_error::<Problem>());
+    let shed = response.request().extensions().contains::<Shed>();
     if let Some(Problem(error)) = ours
         && status.is_server_error()
+        && !shed
     {
         let source = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(request_id, %error, source, "request failed");

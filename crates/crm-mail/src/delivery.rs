@@ -1,8 +1,8 @@
 //! How a mail leaves, never twice: it is marked as being sent before the server hears of it, and whoever finds it so marked does not
 //! send it.
 
-use crm_core::{Caller, Db, OrgId, OrgInfo, Result, Tx};
-use crm_jobs::{Failure, Job};
+use crm_core::{Db, OrgId, Result, Tx};
+use crm_jobs::{Failure, Job, System};
 
 use crate::rows::{self, Claim, Ended, MailState, ToSend};
 use crate::{Error, Message, Sent};
@@ -50,12 +50,7 @@ pub(crate) async fn within<T>(
     work: impl AsyncFnOnce(&mut (dyn Tx + Send)) -> Result<T>,
 ) -> Result<T> {
     match org {
-        Some(org) => db.tenant(&program(org), async |t| work(t).await).await,
+        Some(org) => db.tenant(&System(org), async |t| work(t).await).await,
         None => db.platform(async |p| work(p).await).await,
     }
-}
-
-/// The program itself. Sending a mail takes nothing of the organization but its id.
-pub(crate) fn program(id: OrgId) -> Caller {
-    Caller::system(OrgInfo { id, name: String::new(), currency: String::new(), timezone: Default::default() })
 }

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use crm_core::{Db, OrgId, Result};
+use crm_jobs::System;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::Template;
-use crate::delivery::{program, within};
+use crate::delivery::within;
 use crate::rows::{MailState, on_rows, queue_again};
 
 /// A mail as an operator sees it.
@@ -56,7 +57,7 @@ pub async fn in_state(db: &Db, org: Option<OrgId>, state: MailState, limit: i64)
 /// `NotFound`; `Conflict` for a mail in any other state.
 pub async fn resend(db: &Db, org: Option<OrgId>, id: Uuid) -> Result<()> {
     match org {
-        Some(org) => db.tenant(&program(org), async |t| queue_again(t, id).await).await,
+        Some(org) => db.tenant(&System(org), async |t| queue_again(t, id).await).await,
         None => db.platform(async |p| queue_again(p, id).await).await,
     }
 }

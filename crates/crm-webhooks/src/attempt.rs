@@ -1,8 +1,8 @@
 //! One attempt to deliver: outside every transaction, and written down in the one that finishes its job.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crm_core::{Caller, Error, MemberId, OrgId, OrgInfo, Result, TenantTx};
-use crm_jobs::{Failure, Job, Schedule};
+use crm_core::{Error, MemberId, Result, TenantTx};
+use crm_jobs::{Failure, Job, Schedule, System};
 use crm_schema::{webhook_deliveries as deliveries, webhooks};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -128,7 +128,7 @@ impl Webhooks {
     async fn deliver(&self, job: &Job) -> Result<(), Failure> {
         let ticket: Ticket = job.payload()?;
         let org = job.org_id.ok_or_else(|| Failure::Final("the job has no organization".into()))?;
-        let Some(parcel) = self.db.tenant(&program(org), async |t| pending(t, ticket).await).await? else {
+        let Some(parcel) = self.db.tenant(&System(org), async |t| pending(t, ticket).await).await? else {
             return Ok(());
         };
         let outcome = match self.headers(ticket.delivery, &parcel) {
@@ -156,12 +156,6 @@ impl Webhooks {
             (HEADER_WEBHOOK_SIGNATURE, signatures.join(" ")),
         ])
     }
-}
-
-/// The program itself, where nothing but the organization's id is asked for.
-fn program(id: OrgId) -> Caller {
-    let timezone = chrono_tz::UTC;
-    Caller::system(OrgInfo { id, name: String::new(), currency: String::new(), timezone })
 }
 
 /// The delivery, if it is still this ticket's to try.
