@@ -382,9 +382,11 @@ async fn a_webhook_can_be_deleted_while_an_attempt_is_written_down() {
     let waiting = sql::<Bool>(
         "EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))",
     );
+    let locked = tokio::sync::Notify::new();
     let deletion = bench.inside(async |t| {
         let this = webhooks::table.filter(webhooks::org_id.eq(t.org()).and(webhooks::id.eq(id)));
         this.select(webhooks::id).for_no_key_update().first::<Uuid>(t.conn()?).await?;
+        locked.notify_one();
         while !diesel::select(waiting.clone()).get_result::<bool>(t.conn()?).await? {
             tokio::task::yield_now().await;
         }
@@ -393,7 +395,11 @@ async fn a_webhook_can_be_deleted_while_an_attempt_is_written_down() {
         assert_eq!(free.load::<Uuid>(t.conn()?).await?.len(), 1, "whoever waits holds no delivery");
         bench.webhooks.delete(t, &Client::default(), id, &Precondition::default()).await
     });
-    let both = tokio::time::timeout(Duration::from_secs(20), join(deletion, bench.work_off()));
+    let attempt = async {
+        locked.notified().await;
+        bench.work_off().await;
+    };
+    let both = tokio::time::timeout(Duration::from_secs(20), join(deletion, attempt));
     both.await.unwrap().0.unwrap();
     assert_eq!((received(&server).await.len(), count(&bench).await), (1, 0));
 }
