@@ -243,6 +243,11 @@ impl Org {
         let mut client = SyncPool::open(database.owner_url()?, 1)?.get()?;
         let mut transaction = client.transaction()?;
         transaction.batch_execute(&format!("SET LOCAL app.current_org = '{}'", self.id))?;
+        let counted = "
+            INSERT INTO tallies (org_id, id, kind, bucket, count)
+            SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), -count(*)
+            FROM leads WHERE org_id = $1 AND id > $2 GROUP BY org_id, status, rating";
+        transaction.execute(counted, &[&self.id, &youngest])?;
         let created = "DELETE FROM records WHERE org_id = $1 AND kind = 'lead' AND id > $2";
         transaction.execute(created, &[&self.id, &youngest])?;
         Ok(transaction.commit()?)

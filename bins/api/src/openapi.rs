@@ -252,7 +252,7 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
         let relations: Vec<_> =
-            resource.all_fields().filter(|f| f.rel().is_some()).map(Field::name).collect();
+            resource.all_fields().filter(|f| f.rel().is_some()).map(Field::expanded).collect();
         all.push(query(
             "expand",
             &format!("Small objects instead of ids: {}.", relations.join(", ")),

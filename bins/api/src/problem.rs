@@ -75,6 +75,10 @@ pub struct ProblemDocument {
     instance: String,
     /// What to quote when asking for help.
     request_id: String,
+    /// Of a record that was merged: the id of the one that it is part of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    merged_into: Option<uuid::Uuid>,
     /// The fields at fault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -94,6 +98,7 @@ impl ProblemDocument {
             detail: error.to_string(),
             instance: instance.to_owned(),
             request_id: request_id.to_owned(),
+            merged_into: if let Error::Merged { into } = error { Some(*into) } else { None },
             errors,
         }
     }

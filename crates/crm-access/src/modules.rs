@@ -22,7 +22,7 @@ impl Module {
     /// Whether its records belong to somebody, so that *own* means something. What runs the organization, and the vocabulary that all
     /// of it shares, belongs to nobody in particular.
     pub fn has_owners(&self) -> bool {
-        self.family != Family::Admin && !matches!(self.name, "teams" | "tags")
+        self.family != Family::Admin && !matches!(self.name, "teams" | "tags" | "pipelines" | "products")
     }
 }
 
@@ -46,6 +46,8 @@ pub const MODULES: &[Module] = &[
     crm("documents"),
     crm("teams"),
     crm("tags"),
+    crm("pipelines"),
+    crm("goals"),
     shop("products"),
     shop("inventory"),
     shop("orders"),
@@ -60,6 +62,8 @@ pub const MODULES: &[Module] = &[
     admin("custom_fields"),
     admin("mail"),
     admin("audit"),
+    admin("web_forms"),
+    admin("imports"),
 ];
 
 const fn crm(name: &'static str) -> Module {

@@ -33,7 +33,10 @@ impl BuiltinRole {
         match self {
             Self::Admin => MODULES.iter().map(|module| entry(module.name, &ACTIONS, Scope::All)).collect(),
             Self::User => {
-                MODULES.iter().filter(|module| module.family == Family::Crm).map(users_share).collect()
+                // Deals are made of what the shop sells.
+                let products = entry("products", &["view"], Scope::All);
+                let crm = MODULES.iter().filter(|module| module.family == Family::Crm).map(users_share);
+                crm.chain([products]).collect()
             }
             Self::Owner => MODULES
                 .iter()
@@ -70,10 +73,12 @@ pub fn role_principal(is_builtin: bool, name: &str, stored: Grants) -> Principal
     Principal::User { is_superuser, in_tenant: true, grants: Some(grants) }
 }
 
-/// Teams and tags are vocabulary that everybody shares, so a USER reads all of them and writes none.
+/// Teams, tags and pipelines are vocabulary that everybody shares, so a USER reads all of them and writes none; goals are set for a USER,
+/// who reads their own and their teams'.
 fn users_share(module: &Module) -> (String, Grant) {
     match module.name {
-        "teams" | "tags" => entry(module.name, &["view"], Scope::All),
+        "teams" | "tags" | "pipelines" => entry(module.name, &["view"], Scope::All),
+        "goals" => entry(module.name, &["view"], Scope::Own),
         own => entry(own, &ACTIONS, Scope::Own),
     }
 }

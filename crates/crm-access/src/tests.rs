@@ -261,7 +261,9 @@ const TABLE: &[(&str, [&str; 6])] = &[
     ("documents",     ["vacd", "vacd own", "",     "",     "",     ""]),
     ("teams",         ["vacd", "v",        "",     "",     "",     ""]),
     ("tags",          ["vacd", "v",        "",     "",     "",     ""]),
-    ("products",      ["vacd", "",         "vacd", "vacd", "v",    ""]),
+    ("pipelines",     ["vacd", "v",        "",     "",     "",     ""]),
+    ("goals",         ["vacd", "v own",    "",     "",     "",     ""]),
+    ("products",      ["vacd", "v",        "vacd", "vacd", "v",    ""]),
     ("inventory",     ["vacd", "",         "vacd", "vacd", "vc",   ""]),
     ("orders",        ["vacd", "",         "vacd", "vacd", "vc",   "vc"]),
     ("clients",       ["vacd", "",         "vacd", "vacd", "",     ""]),
@@ -275,6 +277,8 @@ const TABLE: &[(&str, [&str; 6])] = &[
     ("custom_fields", ["vacd", "",         "",     "",     "",     ""]),
     ("mail",          ["vacd", "",         "",     "",     "",     ""]),
     ("audit",         ["vacd", "",         "",     "",     "",     ""]),
+    ("web_forms",     ["vacd", "",         "",     "",     "",     ""]),
+    ("imports",       ["vacd", "",         "",     "",     "",     ""]),
 ];
 
 #[test]
@@ -378,7 +382,9 @@ fn an_action_named_twice_is_refused() {
 
 #[test]
 fn administrative_modules_are_granted_only_on_all_records() {
-    for module in ["users", "roles", "org", "webhooks", "custom_fields", "mail", "audit"] {
+    for module in
+        ["users", "roles", "org", "webhooks", "custom_fields", "mail", "audit", "web_forms", "imports"]
+    {
         let message = format!("{module} can only be granted with the scope all");
         let want = fault(&format!("grants.{module}.scope"), FieldCode::NotAllowed, &message);
         assert_eq!(faults(&format!("{module}: own view")), [want]);

@@ -17,9 +17,11 @@ crate::text_enum!(
         Forbidden = "forbidden",
         NoOrganization = "no_organization",
         NotFound = "not_found",
+        Merged = "merged",
         MethodNotAllowed = "method_not_allowed",
         Conflict = "conflict",
         Duplicate = "duplicate",
+        PossibleDuplicate = "possible_duplicate",
         InUse = "in_use",
         LastAdmin = "last_admin",
         StaleVersion = "stale_version",
@@ -46,8 +48,14 @@ impl Code {
             Self::Unauthenticated | Self::InvalidCredentials => 401,
             Self::Forbidden | Self::NoOrganization => 403,
             Self::NotFound => 404,
+            Self::Merged => 410,
             Self::MethodNotAllowed => 405,
-            Self::Conflict | Self::Duplicate | Self::InUse | Self::LastAdmin | Self::RequestInProgress => 409,
+            Self::Conflict
+            | Self::Duplicate
+            | Self::PossibleDuplicate
+            | Self::InUse
+            | Self::LastAdmin
+            | Self::RequestInProgress => 409,
             Self::StaleVersion => 412,
             Self::PayloadTooLarge | Self::QuotaExceeded => 413,
             Self::UnsupportedMediaType => 415,
@@ -70,9 +78,11 @@ impl Code {
             Self::Forbidden => "Not allowed",
             Self::NoOrganization => "No organization chosen",
             Self::NotFound => "Not found",
+            Self::Merged => "Merged into another record",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Conflict => "Conflict",
             Self::Duplicate => "Already exists",
+            Self::PossibleDuplicate => "Looks like one that is there already",
             Self::InUse => "Still in use",
             Self::LastAdmin => "Last administrator",
             Self::StaleVersion => "Changed meanwhile",
@@ -138,6 +148,12 @@ pub enum Error {
     /// The record is not there, or not for this caller: the two are not told apart.
     #[error("there is nothing here")]
     NotFound,
+    /// The record was merged into another one, which the caller may look at.
+    #[error("this record was merged into {into}")]
+    Merged {
+        /// That one's id.
+        into: uuid::Uuid,
+    },
     /// The caller may know of the thing and may not do this.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
@@ -202,6 +218,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::NotFound => Code::NotFound,
+            Self::Merged { .. } => Code::Merged,
             Self::Forbidden(_) => Code::Forbidden,
             Self::Unauthenticated(_) => Code::Unauthenticated,
             Self::Fields(code, _) | Self::Refused(code, _) => *code,

@@ -28,6 +28,7 @@ pub const CUSTOM_FIELDS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// What a client writes of a definition. `target`, `key` and `field_type` stay as they were made.

@@ -44,6 +44,7 @@ pub const TOKENS: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// A personal access token without what proves it, which is stored nowhere.

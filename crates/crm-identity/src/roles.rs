@@ -25,6 +25,7 @@ pub const ROLES: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// What a client writes of a role.

@@ -7,7 +7,7 @@ mod model;
 mod service;
 
 pub use model::{Industry, LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
-pub use service::{create, delete, describe, find, list, update};
+pub use service::{Leads, create, delete, describe, find, list, update};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/embedding.md")]

@@ -1,12 +1,14 @@
 use chrono::NaiveDate;
 use crm_core::{Error, FieldCode, Money, Result, rules};
 use crm_records::custom::CustomValues;
-use crm_records::list::{Field, Kind, Resource};
-use crm_records::{Base, Described, Links, Target, link_fields};
+use crm_records::list::{Field, Kind, Rel, Resource};
+use crm_records::tally::Tally;
+use crm_records::{Base, Described, LinkIds, Links, Target, contact_ids, contacts_field, link_fields};
 use crm_schema::leads;
 use diesel::prelude::*;
 use iso_currency::Currency;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 use validator::Validate;
 
 crm_core::text_enum!(
@@ -87,12 +89,16 @@ pub const LEADS: Target = Target {
             Field::new("next_follow_up", Kind::Date).ordered(),
             Field::new("is_active", Kind::Bool).required(),
             Field::new("is_sample", Kind::Bool).required(),
+            Field::relation("stage_id", Rel::LeadStage),
+            Field::new("position", Kind::Text).ordered().required(),
             LINKS[0],
             LINKS[1],
             LINKS[2],
+            contacts_field("leads"),
         ],
         searchable: true,
         mutable: true,
+        neighbours: None,
     },
     view: "leads.view_lead",
     change: "leads.change_lead",
@@ -210,6 +216,11 @@ pub struct LeadFields {
     pub description: Option<String>,
     /// False hides it from pickers.
     pub is_active: bool,
+    /// The people that it is about: ids of contacts.
+    #[diesel(skip_insertion, skip_update)]
+    #[diesel(select_expression = contact_ids("leads"), select_expression_type = LinkIds)]
+    #[validate(length(max = 100, message = "100 contacts at most"))]
+    pub contacts: Vec<Uuid>,
 }
 
 impl Default for LeadFields {
@@ -243,6 +254,7 @@ impl Default for LeadFields {
             next_follow_up: None,
             description: None,
             is_active: true,
+            contacts: Vec::new(),
         }
     }
 }
@@ -254,6 +266,8 @@ impl LeadFields {
     /// 422 for an amount that its currency can't have.
     pub(crate) fn settle(mut self, default_currency: &str) -> Result<Self> {
         self.email_normalized = self.email.as_deref().map(rules::normalize_email);
+        self.contacts.sort();
+        self.contacts.dedup();
         if let Some(amount) = self.opportunity_amount {
             let code = self.currency.get_or_insert_with(|| default_currency.to_owned());
             let currency = Currency::from_code(code).ok_or_else(|| {
@@ -269,6 +283,12 @@ impl LeadFields {
             self.opportunity_amount = Some(settled);
         }
         Ok(self)
+    }
+
+    /// Where it counts: by status and rating.
+    pub fn tally(&self) -> Tally {
+        let status = self.status.map_or("", LeadStatus::as_str);
+        Tally::one(format!("{status}|{}", self.rating.map_or("", LeadRating::as_str)))
     }
 
     /// What the lead is called where it is mentioned: its title, or whom it is about.
@@ -310,6 +330,10 @@ pub struct Lead {
     pub fields: LeadFields,
     /// Whether it is part of the demonstration data.
     pub is_sample: bool,
+    /// Its stage in a pipeline; null on the board of statuses.
+    pub stage_id: Option<Uuid>,
+    /// Its place in the column, which sorts as text.
+    pub position: String,
     /// Who works on it, and its labels.
     #[serde(flatten)]
     pub links: Links,
@@ -319,13 +343,14 @@ pub struct Lead {
 
 impl Lead {
     /// The fields of a lead that the server owns beside those of every record.
-    pub(crate) const READ_ONLY: &'static [&'static str] = &["is_sample"];
+    pub(crate) const READ_ONLY: &'static [&'static str] = &["is_sample", "stage_id", "position"];
 
     /// A lead as it was stored.
-    pub(crate) fn stored((base, fields, is_sample, links, custom_fields): LeadRow) -> Result<Self> {
+    pub(crate) fn stored((base, fields, own, links, custom_fields): LeadRow) -> Result<Self> {
+        let (is_sample, stage_id, position) = own;
         // An amount never stands without its currency: a constraint sees to that.
         let fields = fields.settle("USD")?;
-        Ok(Self { base, fields, is_sample, links, custom_fields })
+        Ok(Self { base, fields, is_sample, stage_id, position, links, custom_fields })
     }
 
     /// How the lead is found, and what it is called there.
@@ -335,4 +360,7 @@ impl Lead {
 }
 
 /// A lead as it is selected.
-pub(crate) type LeadRow = (Base, LeadFields, bool, Links, CustomValues);
+pub(crate) type LeadRow = (Base, LeadFields, Own, Links, CustomValues);
+
+/// What the server keeps of a lead: whether it is sample data, its stage and its place.
+pub(crate) type Own = (bool, Option<Uuid>, String);

@@ -3,18 +3,30 @@ use crm_core::{Code, Error, FieldCode, FieldError, Result, Scope, TenantTx};
 use crm_records::custom::CustomValues;
 use crm_records::list::{Clause, Page, Params, Shaped, SortValues, Value, Where};
 use crm_records::{
-    Base, Described, Edit, LinkIds, Links, Precondition, RecordInput, base_changes, base_columns,
-    base_values, created, deleted, diff, tell_assignees, updated,
+    Base, Described, Edit, LinkIds, Links, Module, Precondition, RecordInput, base_changes, base_columns,
+    base_values, contacts, created, deleted, diff, position, tally, tell_assignees, updated,
 };
 use crm_schema::leads;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::model::{LEADS, Lead, LeadFields, LeadRow, LeadStatus};
+use crate::model::{LEADS, Lead, LeadFields, LeadRow, LeadStatus, Own};
 
 /// The kind of record and its module.
 const LEAD: (&str, &str) = (LEADS.resource.kind, "leads");
+
+crm_records::module!(
+    /// Leads, for what serves every module alike.
+    Leads {
+        name: LEAD.1,
+        target: LEADS,
+        add: "leads.add_lead",
+        delete: "leads.delete_lead",
+        fields: LeadFields,
+        record: Lead
+    }
+);
 
 /// What makes a lead, to select into a [`LeadRow`], and what is wanted beside it.
 macro_rules! lead_columns {
@@ -22,7 +34,7 @@ macro_rules! lead_columns {
         (
             base_columns!(leads),
             LeadFields::as_select(),
-            leads::is_sample,
+            (leads::is_sample, leads::stage_id, leads::position),
             LinkIds::of("leads"),
             CustomValues::of(&LEADS, $t.org()),
             $($beside,)?
@@ -43,15 +55,15 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>
     }
     let page = selection
         .run(t, async |t, f| {
-            let rows: Vec<(Base, LeadFields, bool, Links, CustomValues, SortValues)> = leads::table
+            let rows: Vec<(Base, LeadFields, Own, Links, CustomValues, SortValues)> = leads::table
                 .filter(f.filter)
                 .order_by(f.slice)
                 .select(lead_columns!(t, selection.keys()))
                 .load(t.conn()?)
                 .await?;
             rows.into_iter()
-                .map(|(base, fields, sample, links, custom, keys)| {
-                    Ok((Lead::stored((base, fields, sample, links, custom))?, keys))
+                .map(|(base, fields, own, links, custom, keys)| {
+                    Ok((Lead::stored((base, fields, own, links, custom))?, keys))
                 })
                 .collect()
         })
@@ -66,7 +78,8 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>
 pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
     let scope = t.require(LEADS.view)?;
     let filter = LEADS.one(t, scope, id);
-    load(t, filter).await
+    let found = load(t, filter).await;
+    LEADS.found(t, id, found).await
 }
 
 /// Adds a lead.
@@ -74,17 +87,27 @@ pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
 /// # Errors
 /// `Forbidden` without `leads.add_lead`; `Duplicate` for an e-mail address that another lead has; 422.
 pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<Lead> {
-    t.require("leads.add_lead")?;
+    t.require(Leads::ADD)?;
     refuse_conversion(None, input.fields.status)?;
     let fields = input.fields.settle(&t.caller().org.currency)?;
     let (custom_fields, values) = input.custom.settle(t, &LEADS, &CustomValues::default()).await?;
-    let lead = Lead { base: Base::new(t), fields, is_sample: false, links: input.links, custom_fields };
+    let base = Base::new(t);
+    let lead = Lead {
+        position: position::newest(base.id),
+        base,
+        fields,
+        is_sample: false,
+        stage_id: None,
+        links: input.links,
+        custom_fields,
+    };
     created(t, LEADS.resource.kind, &lead.base, Some(&lead.described())).await?;
     diesel::insert_into(leads::table)
         .values((
             base_values!(leads, lead.base),
             &lead.fields,
             leads::is_sample.eq(lead.is_sample),
+            leads::position.eq(&lead.position),
             leads::custom_fields.eq(&lead.custom_fields),
         ))
         .execute(t.conn()?)
@@ -92,6 +115,8 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
         .map_err(email_taken)?;
     let none = Links::default();
     lead.links.store(t, lead.base.id, &none).await?;
+    contacts::store(t, lead.base.id, &[], &lead.fields.contacts).await?;
+    tally::moved(t, LEADS.resource.kind, None, [lead.fields.tally()]).await?;
     values.store(t, lead.base.id).await?;
     tell_assignees(t, LEAD, lead.base.id, lead.fields.display_name(), (&none, &lead.links)).await?;
     Ok(lead)
@@ -115,14 +140,16 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
     if fields == old.fields && input.links == old.links && custom_fields == old.custom_fields {
         return Ok(old);
     }
-    let new =
-        Lead { base: old.base.next(t), fields, is_sample: old.is_sample, links: input.links, custom_fields };
+    let base = old.base.next(t);
+    let new = Lead { base, fields, links: input.links, custom_fields, ..old.clone() };
     diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id))))
         .set((base_changes!(leads, new.base), &new.fields, leads::custom_fields.eq(&new.custom_fields)))
         .execute(t.conn()?)
         .await
         .map_err(email_taken)?;
     new.links.store(t, id, &old.links).await?;
+    contacts::store(t, id, &old.fields.contacts, &new.fields.contacts).await?;
+    tally::moved(t, LEADS.resource.kind, [old.fields.tally()], [new.fields.tally()]).await?;
     values.store(t, id).await?;
     tell_assignees(t, LEAD, id, new.fields.display_name(), (&old.links, &new.links)).await?;
     let described = new.described();
@@ -136,11 +163,12 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
 /// # Errors
 /// `Forbidden` without `leads.delete_lead` or for somebody else's lead; `NotFound`; `Stale`.
 pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
-    let old = locked(t, "leads.delete_lead", id).await?;
-    if t.require("leads.delete_lead")? == Scope::Own && old.base.created_by != t.actor() {
+    let old = locked(t, Leads::DELETE, id).await?;
+    if t.require(Leads::DELETE)? == Scope::Own && old.base.created_by != t.actor() {
         return Err(Error::Forbidden("only its creator or an administrator may delete a lead".into()));
     }
     precondition.check(&old.base)?;
+    tally::moved(t, LEADS.resource.kind, [old.fields.tally()], None).await?;
     deleted(t, LEADS.resource.kind, id).await
 }
 
@@ -169,7 +197,8 @@ async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
 /// The lead with its row locked before the permission for it is judged, so that what is judged is what is changed.
 async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Lead> {
     let row = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id)));
-    row.select(leads::id).for_update().first::<Uuid>(t.conn()?).await?;
+    let locked = row.select(leads::id).for_update().first::<Uuid>(t.conn()?).await.map_err(Error::from);
+    LEADS.found(t, id, locked).await?;
     LEADS.check(t, permission, id).await?;
     let only: Clause = LEADS.resource.compare("id", "=", Value::Uuid(id));
     let filter = Where(vec![LEADS.resource.in_org(t.org()), only]);

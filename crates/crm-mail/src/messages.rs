@@ -23,6 +23,7 @@ pub const MAILS: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// A mail of an organization.

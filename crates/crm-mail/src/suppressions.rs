@@ -34,6 +34,7 @@ pub const SUPPRESSIONS: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// Body of a new suppression.

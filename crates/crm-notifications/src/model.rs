@@ -41,6 +41,7 @@ pub const NOTIFICATIONS: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// What a member was told.

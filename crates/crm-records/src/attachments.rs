@@ -12,9 +12,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::Target;
-use crate::list::{Field, Kind, Page, Params, Resource, Shaped, Value};
+use crate::list::{Field, Kind, Page, Params, Resource, Shaped};
 use crate::log::logged;
-use crate::usage;
+use crate::{sources, usage};
 
 /// The kind of the job that removes files from the storage; its payload is [`DeletedFiles`].
 pub const DELETE_FILES: &str = "delete_files";
@@ -37,6 +37,7 @@ pub const ATTACHMENTS: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// A file on a record.
@@ -82,7 +83,7 @@ pub async fn list(
 ) -> Result<Page<Shaped<Attachment>>> {
     target.check_view(t, record).await?;
     let mut selection = ATTACHMENTS.select(params, t.caller(), Scope::All)?;
-    selection.and(ATTACHMENTS.compare("record_id", "=", Value::Uuid(record)));
+    selection.and(ATTACHMENTS.among("record_id", sources::of(t, record).await?));
     let page = selection
         .run(t, async |t, f| {
             let query = attachments::table
@@ -125,19 +126,22 @@ pub async fn create(
     Ok(attachment)
 }
 
-/// The file, for whoever may look at the record it hangs on: one of `targets`.
+/// The file, for whoever may look at the record it hangs on, one of `targets`, or at one where it is shown too.
 ///
 /// # Errors
 /// `NotFound` for a file that is not there or on a record that the caller can't see.
 pub async fn find(t: &mut TenantTx, targets: &[Target], id: Uuid) -> Result<Attachment> {
-    let (attachment, kind) = load(t, id).await?;
-    let target = targets.iter().find(|target| target.resource.kind == kind).ok_or(Error::NotFound)?;
-    match target.check_view(t, attachment.record_id).await {
-        Ok(()) => Ok(attachment),
-        // Without any permission for the module, its files are not there either.
-        Err(Error::Forbidden(_)) => Err(Error::NotFound),
-        Err(other) => Err(other),
+    let (attachment, _) = load(t, id).await?;
+    for (record, kind) in sources::shown_at(t, attachment.record_id).await? {
+        let Some(target) = targets.iter().find(|target| target.resource.kind == kind) else { continue };
+        match target.check_view(t, record).await {
+            Ok(()) => return Ok(attachment),
+            // Without any permission for the module, its files are not there either.
+            Err(Error::Forbidden(_) | Error::NotFound | Error::Merged { .. }) => {}
+            Err(other) => return Err(other),
+        }
     }
+    Err(Error::NotFound)
 }
 
 /// Deletes a file: the right of whoever added it, and of whoever may change every record of its kind.

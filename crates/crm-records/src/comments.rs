@@ -13,9 +13,9 @@ use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
-use crate::list::{Field, Kind, Page, Params, Rel, Resource, Shaped, SortValues, Value};
+use crate::list::{Field, Kind, Page, Params, Rel, Resource, Shaped, SortValues};
 use crate::log::logged;
-use crate::{Base, Edit, LinkIds, Precondition, Target, base_changes, base_columns, base_values};
+use crate::{Base, Edit, LinkIds, Precondition, Target, base_changes, base_columns, base_values, sources};
 
 /// Comments as a list.
 pub const COMMENTS: Resource = Resource {
@@ -27,6 +27,7 @@ pub const COMMENTS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// A comment.
@@ -100,7 +101,7 @@ fn comment((base, record_id, fields, mentions): Row) -> Comment {
     Comment { base, record_id, fields, mentions }
 }
 
-/// Lists the comments of a record, newest first.
+/// Lists the comments of a record, newest first, and those that are shown at it too.
 ///
 /// # Errors
 /// `NotFound` for a record that the caller can't see; 400 for parameters.
@@ -112,7 +113,7 @@ pub async fn list(
 ) -> Result<Page<Shaped<Comment>>> {
     target.check_view(t, record).await?;
     let mut selection = COMMENTS.select(params, t.caller(), Scope::All)?;
-    selection.and(COMMENTS.compare("record_id", "=", Value::Uuid(record)));
+    selection.and(COMMENTS.among("record_id", sources::of(t, record).await?));
     let page = selection
         .run(t, async |t, f| {
             let rows: Vec<(Base, Uuid, CommentFields, Vec<MemberId>, SortValues)> = comments::table

@@ -17,6 +17,8 @@ pub struct RecordInput<F> {
     pub links: Links,
     /// The organization's own fields.
     pub custom: CustomChange,
+    /// Whether the record is to be made although one that looks the same is there.
+    pub allow_duplicate: bool,
 }
 
 impl<F: DeserializeOwned + Validate> RecordInput<F> {
@@ -34,7 +36,9 @@ impl<F: DeserializeOwned + Validate> RecordInput<F> {
             ["assigned_to", "teams", "tags"].iter().filter_map(|key| object.remove_entry(*key)).collect();
         // All are read before one is refused, so that one answer names every fault.
         match (body::parse(object), body::parse::<Links>(links), CustomChange::read(custom, partial)) {
-            (Ok(fields), Ok(links), Ok(custom)) => Ok(Self { fields, links: links.sorted(), custom }),
+            (Ok(fields), Ok(links), Ok(custom)) => {
+                Ok(Self { fields, links: links.sorted(), custom, allow_duplicate: false })
+            }
             (fields, links, custom) => Err(joined([fields.err(), links.err(), custom.err()])),
         }
     }

@@ -15,6 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::Target;
+use crate::list::{Neighbours, Resource};
 
 /// Who follows a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -90,7 +91,7 @@ pub async fn readers(
     record: Uuid,
     among: Among<'_>,
 ) -> Result<Vec<Reader>> {
-    let question = Question { table: target.resource.table, org: t.org(), record, among };
+    let question = Question { resource: &target.resource, org: t.org(), record, among };
     let rows: Vec<Row> = question.load(t.conn()?).await?;
     let mut readers = Vec::new();
     for (id, email, name, is_builtin, role, grants, is_own) in rows {
@@ -112,7 +113,7 @@ type Row = (MemberId, String, String, bool, String, serde_json::Value, bool);
 
 /// Active members with their roles; the last column is the rule of [`crate::list::Resource::visible`] seen from the record.
 struct Question<'a> {
-    table: &'static str,
+    resource: &'a Resource,
     org: OrgId,
     record: Uuid,
     among: Among<'a>,
@@ -130,11 +131,16 @@ impl QueryId for Question<'_> {
 impl Question<'_> {
     /// Walks SQL in which `{org}`, `{record}` and `{table}` stand for this record's.
     fn walk<'b>(&'b self, sql: &'static str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let near = |of: fn(&Neighbours) -> &'static str| self.resource.neighbours.as_ref().map_or("", of);
         for (i, part) in sql.split(['{', '}']).enumerate() {
             match part {
                 "org" if i % 2 == 1 => out.push_bind_param::<sql_types::Uuid, _>(&self.org)?,
                 "record" if i % 2 == 1 => out.push_bind_param::<sql_types::Uuid, _>(&self.record)?,
-                "table" if i % 2 == 1 => out.push_identifier(self.table)?,
+                "table" if i % 2 == 1 => out.push_identifier(self.resource.table)?,
+                "link" if i % 2 == 1 => out.push_identifier(near(|n| n.link))?,
+                "near" if i % 2 == 1 => out.push_identifier(near(|n| n.table))?,
+                "owner" if i % 2 == 1 => out.push_identifier(near(|n| n.owner))?,
+                "linked" if i % 2 == 1 => out.push_identifier(near(|n| n.linked))?,
                 text => out.push_sql(text),
             }
         }
@@ -144,6 +150,10 @@ impl Question<'_> {
 
 impl QueryFragment<Pg> for Question<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.walk(OWN, &mut out)?;
+        if self.resource.neighbours.is_some() {
+            self.walk(OF_NEIGHBOURS, &mut out)?;
+        }
         self.walk(MEMBERS, &mut out)?;
         match &self.among {
             Among::Members(members) => {
@@ -158,12 +168,20 @@ impl QueryFragment<Pg> for Question<'_> {
     }
 }
 
-const MEMBERS: &str = "SELECT m.id, u.email, u.name, r.is_builtin, r.name, r.grants, \
+const OWN: &str = "SELECT m.id, u.email, u.name, r.is_builtin, r.name, r.grants, \
     EXISTS (SELECT FROM record_assignees k WHERE k.org_id = {org} AND k.record_id = {record} AND k.membership_id = m.id) \
     OR EXISTS (SELECT FROM record_teams k JOIN team_members p ON p.org_id = k.org_id AND p.team_id = k.team_id \
         WHERE k.org_id = {org} AND k.record_id = {record} AND p.membership_id = m.id) \
-    OR EXISTS (SELECT FROM {table} k WHERE k.org_id = {org} AND k.id = {record} AND k.created_by = m.id) \
-    FROM memberships m JOIN organizations o ON o.id = m.org_id AND o.is_active \
+    OR EXISTS (SELECT FROM {table} k WHERE k.org_id = {org} AND k.id = {record} AND k.created_by = m.id)";
+
+/// Or because a neighbour is theirs; `{link}` and the others are those of [`Neighbours`].
+const OF_NEIGHBOURS: &str = " OR EXISTS (SELECT FROM {link} n JOIN {near} a ON a.org_id = n.org_id AND a.id = n.{owner} \
+    WHERE n.org_id = {org} AND n.{linked} = {record} AND (a.created_by = m.id \
+    OR EXISTS (SELECT FROM record_assignees k WHERE k.org_id = {org} AND k.record_id = a.id AND k.membership_id = m.id) \
+    OR EXISTS (SELECT FROM record_teams k JOIN team_members p ON p.org_id = k.org_id AND p.team_id = k.team_id \
+        WHERE k.org_id = {org} AND k.record_id = a.id AND p.membership_id = m.id)))";
+
+const MEMBERS: &str = " FROM memberships m JOIN organizations o ON o.id = m.org_id AND o.is_active \
     JOIN users u ON u.id = m.user_id AND u.is_active JOIN roles r ON r.org_id = m.org_id AND r.id = m.role_id \
     WHERE m.org_id = {org} AND m.state = 'active' AND NOT EXISTS (SELECT FROM platform_admins a WHERE a.user_id = u.id) AND ";
 

@@ -12,8 +12,19 @@ use crate::Target;
 use crate::list::{Field, Kind, Page, Params, Resource, Shaped};
 
 /// What was done to a record.
-const ACTIONS: &[&str] =
-    &["created", "updated", "commented", "comment_edited", "comment_deleted", "file_added", "file_deleted"];
+const ACTIONS: &[&str] = &[
+    "created",
+    "updated",
+    "commented",
+    "comment_edited",
+    "comment_deleted",
+    "file_added",
+    "file_deleted",
+    "converted",
+    "unconverted",
+    "merged",
+    "unmerged",
+];
 
 /// The history of a record as a list.
 pub const HISTORY: Resource = Resource {
@@ -22,6 +33,7 @@ pub const HISTORY: Resource = Resource {
     fields: &[Field::new("action", Kind::Choice(ACTIONS)).required()],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// One entry of a record's history.

@@ -4,6 +4,7 @@ mod assigned;
 pub mod attachments;
 mod base;
 pub mod comments;
+pub mod contacts;
 pub mod custom;
 mod edit;
 pub mod followers;
@@ -11,14 +12,27 @@ pub mod history;
 mod links;
 pub mod list;
 mod log;
+mod module;
 pub mod orphans;
+pub mod position;
+pub mod sources;
 pub mod tags;
+pub mod tally;
 mod target;
 pub mod usage;
 
 pub use assigned::{ASSIGNED, Assigned, tell_assignees};
 pub use base::Base;
+pub use contacts::{contact_ids, contacts_field};
 pub use edit::{Edit, Precondition, RecordInput};
 pub use links::{LinkIds, LinkTable, Links, link_fields};
 pub use log::{Described, created, deleted, diff, updated};
+pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate};
 pub use target::Target;
+
+#[doc(hidden)]
+pub mod export {
+    //! What the macros of this crate name.
+    pub use crm_core::{Result, TenantTx};
+    pub use uuid::Uuid;
+}

@@ -33,6 +33,7 @@ pub const TAGS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// What a client writes of a tag.

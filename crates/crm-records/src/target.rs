@@ -1,10 +1,15 @@
 use crm_access::Require;
 use crm_core::{Error, Result, Scope, TenantTx};
+use crm_schema::record_merges;
+use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::custom;
 use crate::list::{Count, More, Params, Resource, Selection, Value, Where};
+
+/// How many merges after each other are followed from an old id.
+const MOST_MERGES: usize = 50;
 
 /// A kind of record that comments, files and history hang on: what its module declares once.
 #[derive(Debug, Clone, Copy)]
@@ -38,10 +43,12 @@ impl Target {
     /// Makes sure that the caller may look at the record.
     ///
     /// # Errors
-    /// `Forbidden` without the permission, `NotFound` for a record that is not there or not visible.
+    /// `Forbidden` without the permission, `NotFound` for a record that is not there or not visible; `Merged`.
     pub async fn check_view(&self, t: &mut TenantTx, id: Uuid) -> Result<()> {
         let scope = t.require(self.view)?;
-        if self.reaches(t, scope, id).await? { Ok(()) } else { Err(Error::NotFound) }
+        let filter = self.one(t, scope, id);
+        let found = if self.is_there(t, filter).await? { Ok(()) } else { Err(Error::NotFound) };
+        self.found(t, id, found).await
     }
 
     /// Makes sure that the caller may do `permission` to a record that they may look at.
@@ -52,7 +59,12 @@ impl Target {
         self.check_view(t, id).await?;
         let view = t.require(self.view)?;
         let scope = t.require(permission)?;
-        if scope == view || self.reaches(t, scope, id).await? {
+        if scope == Scope::All || scope == view && self.resource.neighbours.is_none() {
+            return Ok(());
+        }
+        let mut filter = self.one(t, Scope::All, id);
+        filter.0.extend(self.resource.changeable(t.caller(), scope));
+        if self.is_there(t, filter).await? {
             return Ok(());
         }
         Err(Error::Forbidden(
@@ -60,8 +72,36 @@ impl Target {
         ))
     }
 
-    async fn reaches(&self, t: &mut TenantTx, scope: Scope, id: Uuid) -> Result<bool> {
-        let count = Count { table: self.resource.table, filter: self.one(t, scope, id) };
+    /// What was looked for under an id; where nothing was found because the record was merged into another one that the caller may
+    /// look at, that one's id.
+    ///
+    /// # Errors
+    /// `Merged`; otherwise what `found` says.
+    pub async fn found<T>(&self, t: &mut TenantTx, id: Uuid, found: Result<T>) -> Result<T> {
+        let Err(Error::NotFound) = found else { return found };
+        // A chain of merges ends, because each takes its loser out of the running; a long one is nobody's normal day.
+        let mut into = None;
+        for _ in 0..MOST_MERGES {
+            let of = record_merges::loser_id.eq(into.unwrap_or(id));
+            let next: Option<Uuid> = record_merges::table
+                .filter(record_merges::org_id.eq(t.org()).and(of).and(record_merges::undone_at.is_null()))
+                .select(record_merges::winner_id)
+                .first(t.conn()?)
+                .await
+                .optional()?;
+            match next {
+                Some(winner) => into = Some(winner),
+                None => break,
+            }
+        }
+        let Some(into) = into else { return Err(Error::NotFound) };
+        let scope = t.require(self.view)?;
+        let filter = self.one(t, scope, into);
+        Err(if self.is_there(t, filter).await? { Error::Merged { into } } else { Error::NotFound })
+    }
+
+    async fn is_there(&self, t: &mut TenantTx, filter: Where) -> Result<bool> {
+        let count = Count { table: self.resource.table, filter };
         Ok(count.get_result::<i64>(t.conn()?).await? > 0)
     }
 }

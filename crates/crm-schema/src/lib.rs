@@ -47,6 +47,71 @@ diesel::table! {
 }
 
 diesel::table! {
+    account_message_recipients (org_id, message_id, contact_id) {
+        org_id -> Uuid,
+        message_id -> Uuid,
+        contact_id -> Uuid,
+        email -> Nullable<Text>,
+        mail_id -> Nullable<Uuid>,
+        skipped_reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    account_messages (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        account_id -> Uuid,
+        from_email -> Text,
+        message_subject -> Text,
+        message_body -> Text,
+        timezone -> Text,
+        send_at -> Timestamptz,
+        is_scheduled -> Bool,
+        state -> Text,
+        error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    accounts (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        email -> Nullable<Text>,
+        email_normalized -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        phone_normalized -> Nullable<Text>,
+        website -> Nullable<Text>,
+        domain -> Nullable<Text>,
+        industry -> Nullable<Text>,
+        number_of_employees -> Nullable<Integer>,
+        annual_revenue -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        address_line -> Nullable<Text>,
+        city -> Nullable<Text>,
+        state -> Nullable<Text>,
+        postcode -> Nullable<Text>,
+        country -> Nullable<Text>,
+        description -> Nullable<Text>,
+        is_active -> Bool,
+        is_sample -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
     attachments (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -98,6 +163,54 @@ diesel::table! {
 }
 
 diesel::table! {
+    contacts (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        first_name -> Text,
+        last_name -> Text,
+        name_normalized -> Text,
+        email -> Nullable<Text>,
+        email_normalized -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        phone_normalized -> Nullable<Text>,
+        organization -> Nullable<Text>,
+        title -> Nullable<Text>,
+        department -> Nullable<Text>,
+        do_not_call -> Bool,
+        linkedin_url -> Nullable<Text>,
+        address_line -> Nullable<Text>,
+        city -> Nullable<Text>,
+        state -> Nullable<Text>,
+        postcode -> Nullable<Text>,
+        country -> Nullable<Text>,
+        description -> Nullable<Text>,
+        account_id -> Nullable<Uuid>,
+        is_active -> Bool,
+        is_sample -> Bool,
+        auto_created -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
+    conversions (org_id, lead_id) {
+        org_id -> Uuid,
+        lead_id -> Uuid,
+        converted_at -> Timestamptz,
+        converted_by -> Nullable<Uuid>,
+        account_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        opportunity_id -> Nullable<Uuid>,
+        undo -> Jsonb,
+    }
+}
+
+diesel::table! {
     custom_fields (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -144,6 +257,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    documents (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        title -> Text,
+        title_normalized -> Text,
+        status -> Text,
+        file_id -> Uuid,
+    }
+}
+
+diesel::table! {
     email_tokens (digest) {
         digest -> Text,
         user_id -> Uuid,
@@ -175,6 +304,49 @@ diesel::table! {
 }
 
 diesel::table! {
+    import_rows (org_id, import_id, row_number) {
+        org_id -> Uuid,
+        import_id -> Uuid,
+        row_number -> Integer,
+        outcome -> Text,
+        record_id -> Nullable<Uuid>,
+        record_version -> Nullable<BigInt>,
+        before -> Nullable<Jsonb>,
+        errors -> Nullable<Jsonb>,
+        cells -> Nullable<Jsonb>,
+    }
+}
+
+diesel::table! {
+    imports (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        module -> Text,
+        file_id -> Uuid,
+        state -> Text,
+        mode -> Text,
+        duplicates -> Text,
+        options -> Jsonb,
+        total_rows -> Integer,
+        done_rows -> Integer,
+        created_rows -> Integer,
+        updated_rows -> Integer,
+        skipped_rows -> Integer,
+        failed_rows -> Integer,
+        undone_rows -> Integer,
+        kept_rows -> Integer,
+        error -> Nullable<Text>,
+        started_at -> Nullable<Timestamptz>,
+        finished_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     job_schedules (name) {
         name -> Text,
         cron -> Text,
@@ -199,6 +371,44 @@ diesel::table! {
         last_error -> Nullable<Text>,
         dead_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    lead_pipelines (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        description -> Text,
+        is_default -> Bool,
+        is_active -> Bool,
+    }
+}
+
+diesel::table! {
+    lead_stages (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        pipeline_id -> Uuid,
+        name -> Text,
+        name_normalized -> Text,
+        sort_order -> Integer,
+        color -> Text,
+        stage_type -> Text,
+        maps_to_status -> Nullable<Text>,
+        win_probability -> Integer,
+        wip_limit -> Nullable<Integer>,
     }
 }
 
@@ -241,6 +451,27 @@ diesel::table! {
         is_active -> Bool,
         is_sample -> Bool,
         custom_fields -> Jsonb,
+        stage_id -> Nullable<Uuid>,
+        position -> Text,
+    }
+}
+
+diesel::table! {
+    mail_senders (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        email -> Text,
+        email_normalized -> Text,
+        name -> Text,
+        code_digest -> Nullable<Text>,
+        code_expires_at -> Nullable<Timestamptz>,
+        attempts -> Integer,
+        verified_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -352,6 +583,61 @@ diesel::table! {
 }
 
 diesel::table! {
+    opportunities (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        account_id -> Nullable<Uuid>,
+        stage -> Text,
+        opportunity_type -> Nullable<Text>,
+        currency -> Nullable<Text>,
+        amount -> Nullable<BigInt>,
+        amount_source -> Text,
+        probability -> Integer,
+        probability_is_manual -> Bool,
+        closed_on -> Nullable<Date>,
+        lead_source -> Nullable<Text>,
+        description -> Nullable<Text>,
+        closed_by -> Nullable<Uuid>,
+        stage_changed_at -> Timestamptz,
+        position -> Text,
+        is_active -> Bool,
+        is_sample -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
+    opportunity_lines (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        opportunity_id -> Uuid,
+        product_id -> Nullable<Uuid>,
+        name -> Text,
+        description -> Nullable<Text>,
+        quantity -> BigInt,
+        unit_price -> BigInt,
+        discount_type -> Nullable<Text>,
+        discount_value -> BigInt,
+        subtotal -> BigInt,
+        discount_amount -> BigInt,
+        total -> BigInt,
+        sort_order -> Integer,
+    }
+}
+
+diesel::table! {
     organizations (id) {
         id -> Uuid,
         version -> BigInt,
@@ -384,10 +670,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    products (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        description -> Nullable<Text>,
+        sku -> Nullable<Text>,
+        price -> BigInt,
+        currency -> Text,
+        category -> Nullable<Text>,
+        is_active -> Bool,
+        is_sample -> Bool,
+    }
+}
+
+diesel::table! {
     record_assignees (org_id, record_id, membership_id) {
         org_id -> Uuid,
         record_id -> Uuid,
         membership_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    record_contacts (org_id, record_id, contact_id) {
+        org_id -> Uuid,
+        record_id -> Uuid,
+        contact_id -> Uuid,
     }
 }
 
@@ -397,6 +711,30 @@ diesel::table! {
         record_id -> Uuid,
         membership_id -> Uuid,
         state -> Text,
+    }
+}
+
+diesel::table! {
+    record_merges (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        winner_id -> Uuid,
+        loser_id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        undone_at -> Nullable<Timestamptz>,
+        undone_by -> Nullable<Uuid>,
+        loser -> Jsonb,
+        moved -> Jsonb,
+    }
+}
+
+diesel::table! {
+    record_sources (org_id, record_id, source_id) {
+        org_id -> Uuid,
+        record_id -> Uuid,
+        source_id -> Uuid,
     }
 }
 
@@ -457,6 +795,29 @@ diesel::table! {
         description -> Text,
         is_builtin -> Bool,
         grants -> Jsonb,
+    }
+}
+
+diesel::table! {
+    sales_goals (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        goal_type -> Text,
+        target_value -> BigInt,
+        currency -> Nullable<Text>,
+        period_type -> Text,
+        period_start -> Date,
+        period_end -> Date,
+        assigned_to -> Nullable<Uuid>,
+        team_id -> Nullable<Uuid>,
+        is_active -> Bool,
+        milestone -> Integer,
     }
 }
 
@@ -534,6 +895,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    stage_aging (org_id, stage) {
+        org_id -> Uuid,
+        stage -> Text,
+        expected_days -> Integer,
+        warning_days -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
     storage_usage (org_id) {
         org_id -> Uuid,
         used_bytes -> BigInt,
@@ -555,6 +925,18 @@ diesel::table! {
         color -> Text,
         description -> Text,
         is_active -> Bool,
+    }
+}
+
+diesel::table! {
+    tallies (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        bucket -> Text,
+        count -> BigInt,
+        amount -> BigInt,
+        weighted -> BigInt,
     }
 }
 
@@ -625,6 +1007,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    web_forms (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        title -> Text,
+        key_digest -> Text,
+        key_prefix -> Text,
+        website -> Nullable<Text>,
+        allowed_origins -> Jsonb,
+        lead_source -> Nullable<Text>,
+        is_active -> Bool,
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     webhook_deliveries (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -665,6 +1067,19 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(access_tokens, memberships);
+diesel::allow_tables_to_appear_in_same_query!(account_message_recipients, account_messages);
+diesel::allow_tables_to_appear_in_same_query!(account_message_recipients, contacts);
+diesel::allow_tables_to_appear_in_same_query!(account_message_recipients, mails);
+diesel::allow_tables_to_appear_in_same_query!(account_messages, accounts);
+diesel::allow_tables_to_appear_in_same_query!(account_messages, memberships);
+diesel::allow_tables_to_appear_in_same_query!(account_messages, records);
+diesel::allow_tables_to_appear_in_same_query!(accounts, contacts);
+diesel::allow_tables_to_appear_in_same_query!(accounts, conversions);
+diesel::allow_tables_to_appear_in_same_query!(accounts, memberships);
+diesel::allow_tables_to_appear_in_same_query!(accounts, opportunities);
+diesel::allow_tables_to_appear_in_same_query!(accounts, records);
+diesel::allow_tables_to_appear_in_same_query!(attachments, documents);
+diesel::allow_tables_to_appear_in_same_query!(attachments, imports);
 diesel::allow_tables_to_appear_in_same_query!(attachments, memberships);
 diesel::allow_tables_to_appear_in_same_query!(attachments, records);
 diesel::allow_tables_to_appear_in_same_query!(changes, memberships);
@@ -674,52 +1089,90 @@ diesel::allow_tables_to_appear_in_same_query!(comment_mentions, memberships);
 diesel::allow_tables_to_appear_in_same_query!(comments, memberships);
 diesel::allow_tables_to_appear_in_same_query!(comments, notifications);
 diesel::allow_tables_to_appear_in_same_query!(comments, records);
+diesel::allow_tables_to_appear_in_same_query!(contacts, conversions);
+diesel::allow_tables_to_appear_in_same_query!(contacts, memberships);
+diesel::allow_tables_to_appear_in_same_query!(contacts, record_contacts);
+diesel::allow_tables_to_appear_in_same_query!(contacts, records);
+diesel::allow_tables_to_appear_in_same_query!(conversions, leads);
+diesel::allow_tables_to_appear_in_same_query!(conversions, memberships);
+diesel::allow_tables_to_appear_in_same_query!(conversions, opportunities);
 diesel::allow_tables_to_appear_in_same_query!(custom_fields, custom_values);
 diesel::allow_tables_to_appear_in_same_query!(custom_fields, memberships);
 diesel::allow_tables_to_appear_in_same_query!(custom_fields, records);
 diesel::allow_tables_to_appear_in_same_query!(custom_values, records);
 diesel::allow_tables_to_appear_in_same_query!(deletions, memberships);
 diesel::allow_tables_to_appear_in_same_query!(deletions, organizations);
+diesel::allow_tables_to_appear_in_same_query!(documents, memberships);
+diesel::allow_tables_to_appear_in_same_query!(documents, records);
 diesel::allow_tables_to_appear_in_same_query!(email_tokens, users);
 diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, memberships);
+diesel::allow_tables_to_appear_in_same_query!(import_rows, imports);
+diesel::allow_tables_to_appear_in_same_query!(imports, memberships);
+diesel::allow_tables_to_appear_in_same_query!(imports, records);
+diesel::allow_tables_to_appear_in_same_query!(lead_pipelines, lead_stages);
+diesel::allow_tables_to_appear_in_same_query!(lead_pipelines, memberships);
+diesel::allow_tables_to_appear_in_same_query!(lead_pipelines, records);
+diesel::allow_tables_to_appear_in_same_query!(lead_stages, leads);
+diesel::allow_tables_to_appear_in_same_query!(lead_stages, memberships);
+diesel::allow_tables_to_appear_in_same_query!(lead_stages, records);
 diesel::allow_tables_to_appear_in_same_query!(leads, memberships);
 diesel::allow_tables_to_appear_in_same_query!(leads, records);
+diesel::allow_tables_to_appear_in_same_query!(mail_senders, memberships);
+diesel::allow_tables_to_appear_in_same_query!(mail_senders, records);
 diesel::allow_tables_to_appear_in_same_query!(mail_suppressions, memberships);
 diesel::allow_tables_to_appear_in_same_query!(mail_suppressions, organizations);
 diesel::allow_tables_to_appear_in_same_query!(mails, memberships);
 diesel::allow_tables_to_appear_in_same_query!(mails, organizations);
 diesel::allow_tables_to_appear_in_same_query!(memberships, notification_preferences);
 diesel::allow_tables_to_appear_in_same_query!(memberships, notifications);
+diesel::allow_tables_to_appear_in_same_query!(memberships, opportunities);
+diesel::allow_tables_to_appear_in_same_query!(memberships, opportunity_lines);
+diesel::allow_tables_to_appear_in_same_query!(memberships, products);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_assignees);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_followers);
+diesel::allow_tables_to_appear_in_same_query!(memberships, record_merges);
 diesel::allow_tables_to_appear_in_same_query!(memberships, records);
 diesel::allow_tables_to_appear_in_same_query!(memberships, roles);
+diesel::allow_tables_to_appear_in_same_query!(memberships, sales_goals);
 diesel::allow_tables_to_appear_in_same_query!(memberships, tags);
 diesel::allow_tables_to_appear_in_same_query!(memberships, team_members);
 diesel::allow_tables_to_appear_in_same_query!(memberships, teams);
 diesel::allow_tables_to_appear_in_same_query!(memberships, users);
+diesel::allow_tables_to_appear_in_same_query!(memberships, web_forms);
 diesel::allow_tables_to_appear_in_same_query!(memberships, webhook_deliveries);
 diesel::allow_tables_to_appear_in_same_query!(memberships, webhooks);
 diesel::allow_tables_to_appear_in_same_query!(notifications, records);
 diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
+diesel::allow_tables_to_appear_in_same_query!(opportunities, opportunity_lines);
+diesel::allow_tables_to_appear_in_same_query!(opportunities, records);
+diesel::allow_tables_to_appear_in_same_query!(opportunity_lines, products);
 diesel::allow_tables_to_appear_in_same_query!(organizations, records);
 diesel::allow_tables_to_appear_in_same_query!(organizations, refresh_tokens);
+diesel::allow_tables_to_appear_in_same_query!(organizations, stage_aging);
 diesel::allow_tables_to_appear_in_same_query!(organizations, storage_usage);
+diesel::allow_tables_to_appear_in_same_query!(organizations, tallies);
 diesel::allow_tables_to_appear_in_same_query!(organizations, user_orgs);
 diesel::allow_tables_to_appear_in_same_query!(platform_admins, users);
+diesel::allow_tables_to_appear_in_same_query!(products, records);
 diesel::allow_tables_to_appear_in_same_query!(record_assignees, records);
+diesel::allow_tables_to_appear_in_same_query!(record_contacts, records);
 diesel::allow_tables_to_appear_in_same_query!(record_followers, records);
+diesel::allow_tables_to_appear_in_same_query!(record_merges, records);
+diesel::allow_tables_to_appear_in_same_query!(record_sources, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, tags);
 diesel::allow_tables_to_appear_in_same_query!(record_teams, records);
 diesel::allow_tables_to_appear_in_same_query!(record_teams, teams);
 diesel::allow_tables_to_appear_in_same_query!(records, roles);
+diesel::allow_tables_to_appear_in_same_query!(records, sales_goals);
 diesel::allow_tables_to_appear_in_same_query!(records, search_documents);
 diesel::allow_tables_to_appear_in_same_query!(records, tags);
 diesel::allow_tables_to_appear_in_same_query!(records, teams);
+diesel::allow_tables_to_appear_in_same_query!(records, web_forms);
 diesel::allow_tables_to_appear_in_same_query!(records, webhooks);
 diesel::allow_tables_to_appear_in_same_query!(recovery_codes, users);
 diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions);
+diesel::allow_tables_to_appear_in_same_query!(sales_goals, teams);
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(sign_in_challenges, users);
 diesel::allow_tables_to_appear_in_same_query!(team_members, teams);

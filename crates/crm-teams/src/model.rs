@@ -14,6 +14,7 @@ pub const TEAMS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// What a client writes of a team.

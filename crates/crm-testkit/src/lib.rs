@@ -14,5 +14,7 @@
 mod database;
 mod server;
 mod slot;
+mod tenants;
 
 pub use database::{Database, fresh_database, shared_db};
+pub use tenants::{member, org};

@@ -48,6 +48,7 @@ pub const DELIVERIES: Resource = Resource {
     ],
     searchable: false,
     mutable: false,
+    neighbours: None,
 };
 
 /// What is sent.

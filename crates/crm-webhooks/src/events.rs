@@ -76,7 +76,14 @@ mod tests {
     use super::*;
 
     const fn target(kind: &'static str) -> Target {
-        let resource = Resource { kind, table: "leads", fields: &[], searchable: false, mutable: true };
+        let resource = Resource {
+            kind,
+            table: "leads",
+            fields: &[],
+            searchable: false,
+            mutable: true,
+            neighbours: None,
+        };
         Target { resource, view: "leads.view_lead", change: "leads.change_lead" }
     }
 

@@ -28,6 +28,7 @@ pub const WEBHOOKS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 crm_core::text_enum!(

@@ -193,6 +193,7 @@ impl Draw<'_> {
             }),
             description: self.chance(60).then(|| self.word(words::DESCRIPTIONS).to_owned()),
             is_active: true,
+            contacts: Vec::new(),
         }
     }
 

@@ -56,6 +56,7 @@ const LEAD: &[(&str, Type)] = &[
     ("description", Type::TEXT),
     ("is_active", Type::BOOL),
     ("is_sample", Type::BOOL),
+    ("position", Type::TEXT),
 ];
 
 /// What hangs on a lead, beside it in the temporary table.
@@ -88,6 +89,9 @@ INSERT INTO changes (org_id, id, record_id, version, action, created_by, created
     SELECT org_id, comment_change, id, NULL, 'commented', commented_by, commented_at,
         jsonb_build_object('comment', jsonb_build_array(NULL, comment_id)) FROM seed_leads
     WHERE comment_id IS NOT NULL;
+INSERT INTO tallies (org_id, id, kind, bucket, count)
+    SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), count(*) FROM seed_leads
+    GROUP BY org_id, status, rating;
 INSERT INTO record_assignees (org_id, record_id, membership_id)
     SELECT org_id, id, unnest(assignees) FROM seed_leads;
 INSERT INTO record_teams (org_id, record_id, team_id)
@@ -222,6 +226,7 @@ fn write(writer: &mut BinaryCopyInWriter<'_>, org: OrgId, lead: &DemoLead) -> Re
         &fields.description,
         &fields.is_active,
         &true,
+        &crm_records::position::newest(lead.id),
         &lead.created_change,
         &update.as_ref().map(|update| update.change),
         &update.as_ref().map(|update| &update.fields),

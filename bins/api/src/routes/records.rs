@@ -1,4 +1,4 @@
-//! What every kind of record has under its module: comments, files, history. And the download of any file.
+//! What every module has: its records, and under them comments, files, history. And the download of any file.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
 use crm_core::{Code, Error, FieldCode, Result};
-use crm_records::Target;
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
 use crm_records::followers::{self, Following};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
 use crm_records::usage;
+use crm_records::{Module, RecordInput, Target, allow_duplicate};
 use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
@@ -21,6 +21,67 @@ use super::TARGETS;
 use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, TIME_LIMIT, View, created};
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
+
+/// Declares the usual routes of a [`Module`]: list, create, read, replace, change, delete, and what [`record_routes`] adds.
+macro_rules! module_routes {
+    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal) => {{
+        use crm_records::Module;
+        use $crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View};
+        use $crate::operation::{Op, Permit::Permission};
+        use $crate::routes::records as shared;
+        type Fields = <$module as Module>::Fields;
+        type Record = <$module as Module>::Record;
+        const TARGET: crm_records::Target = <$module as Module>::TARGET;
+        let (view, change) = (Permission(TARGET.view), Permission(TARGET.change));
+        let (all, one) = (concat!("/api/", $name, "/"), concat!("/api/", $name, "/{id}/"));
+        $r.add(
+            Op::get(all, concat!("list_", $name), view, $list)
+                .lists(TARGET.resource)
+                .answers_page::<Record>(),
+            async |ctx: Ctx, query: Query| shared::list::<$module>(ctx, query).await,
+        )
+        .add(
+            Op::post(all, concat!("create_", $word), Permission(<$module as Module>::ADD), "Add one")
+                .takes_record::<Fields>()
+                .takes_query(&[crm_records::ALLOW_DUPLICATE])
+                .answers::<Record>(201)
+                .refuses(&[409]),
+            async |ctx: Ctx, query: Query, body: Json| shared::create::<$module>(ctx, query, body).await,
+        )
+        .add(
+            Op::get(one, concat!("get_", $word), view, "One of them")
+                .shaped(TARGET.resource)
+                .answers::<Record>(200)
+                .refuses(&[410]),
+            async |ctx: Ctx, id: Pk, view: View| shared::find::<$module>(ctx, id, view).await,
+        )
+        .add(
+            Op::put(one, concat!("replace_", $word), change, "Replace one: what is left out is cleared")
+                .takes_record::<Fields>()
+                .answers::<Record>(200)
+                .refuses(&[409, 410]),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| {
+                shared::update::<$module>(ctx, id, change, view).await
+            },
+        )
+        .add(
+            Op::patch(one, concat!("change_", $word), change, "Change one: what is left out stays")
+                .takes_record::<Fields>()
+                .answers::<Record>(200)
+                .refuses(&[409, 410]),
+            async |ctx: Ctx, id: Pk, change: Change, view: View| {
+                shared::update::<$module>(ctx, id, change, view).await
+            },
+        )
+        .add(
+            Op::delete(one, concat!("delete_", $word), Permission(<$module as Module>::DELETE), "Delete one")
+                .refuses(&[409, 410]),
+            async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete::<$module>(ctx, id, condition).await,
+        );
+        $crate::routes::records::record_routes!($r, $name, $word, TARGET);
+    }};
+}
+pub(super) use module_routes;
 
 /// Declares the comments, files and history of a module whose records are a `Target`.
 macro_rules! record_routes {
@@ -190,6 +251,44 @@ pub(super) fn routes(r: &mut Routes) {
 const UPLOAD_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 type Listed<T> = Result<web::Json<Page<Shaped<T>>>, Problem>;
+
+pub(super) async fn list<M: Module>(ctx: Ctx, query: Query) -> Listed<M::Record> {
+    Ok(web::Json(ctx.tenant(async |t| M::list(t, &query.0).await).await?))
+}
+
+pub(super) async fn create<M: Module>(ctx: Ctx, query: Query, body: Json) -> Result<HttpResponse, Problem> {
+    let record = ctx.tenant(async |t| {
+        let input = RecordInput::parse(body.0)?;
+        M::create(t, RecordInput { allow_duplicate: allow_duplicate(&query.0)?, ..input }).await
+    });
+    let record = record.await?;
+    Ok(created(M::NAME, M::base(&record), &record))
+}
+
+pub(super) async fn find<M: Module>(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
+    let (base, record) = ctx
+        .tenant(async |t| {
+            let record = M::find(t, id.0).await?;
+            Ok((M::base(&record).clone(), view.shape(t, &M::TARGET.resource, record).await?))
+        })
+        .await?;
+    Ok(view.ok(&base, &record))
+}
+
+pub(super) async fn update<M: Module>(
+    ctx: Ctx,
+    id: Pk,
+    change: Change,
+    view: View,
+) -> Result<HttpResponse, Problem> {
+    let record = ctx.tenant(async |t| M::update(t, id.0, change.0).await).await?;
+    Ok(view.ok(M::base(&record), &record))
+}
+
+pub(super) async fn delete<M: Module>(ctx: Ctx, id: Pk, condition: IfMatch) -> Result<HttpResponse, Problem> {
+    ctx.tenant(async |t| M::delete(t, id.0, &condition.0).await).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
 
 pub(super) async fn list_comments(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Comment> {
     Ok(web::Json(ctx.tenant(async |t| comments::list(t, target, id.0, &query.0).await).await?))

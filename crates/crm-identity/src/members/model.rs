@@ -40,6 +40,7 @@ pub const MEMBERS: Resource = Resource {
     ],
     searchable: false,
     mutable: true,
+    neighbours: None,
 };
 
 /// What an administrator writes of a member.

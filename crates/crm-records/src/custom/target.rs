@@ -31,6 +31,9 @@ impl CustomTarget {
     pub const fn records(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Leads => Some(("lead", "leads")),
+            Self::Accounts => Some(("account", "accounts")),
+            Self::Contacts => Some(("contact", "contacts")),
+            Self::Opportunities => Some(("opportunity", "opportunities")),
             _ => None,
         }
     }

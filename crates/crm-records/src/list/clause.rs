@@ -6,6 +6,7 @@ use diesel::result::QueryResult;
 use diesel::sql_types;
 use uuid::Uuid;
 
+use super::own::{Neighbours, own_ids};
 use crate::LinkIds;
 
 /// A typed value to bind.
@@ -132,6 +133,8 @@ pub enum Clause {
         member: Uuid,
         /// The member's teams.
         teams: Value,
+        /// What may be looked at beside that.
+        neighbours: Option<Neighbours>,
     },
     /// `(table.a, table.b, …) op (…)`.
     Tuple(&'static str, Vec<&'static str>, &'static str, Vec<Value>),
@@ -216,22 +219,14 @@ impl Clause {
                 Ok(())
             }
             // A union, so that the planner can start from the member's few records as well as from the list.
-            Self::Own { table, org, member, teams } => {
+            Self::Own { table, org, member, teams, neighbours } => {
                 name(out, table, "id")?;
-                out.push_sql(" IN (SELECT record_id FROM record_assignees WHERE org_id = ");
-                out.push_bind_param::<sql_types::Uuid, _>(org)?;
-                out.push_sql(" AND membership_id = ");
-                out.push_bind_param::<sql_types::Uuid, _>(member)?;
-                out.push_sql(" UNION ALL SELECT record_id FROM record_teams WHERE org_id = ");
-                out.push_bind_param::<sql_types::Uuid, _>(org)?;
-                out.push_sql(" AND team_id = ANY(");
-                teams.bind(out)?;
-                out.push_sql(") UNION ALL SELECT id FROM ");
-                out.push_identifier(table)?;
-                out.push_sql(" o WHERE o.org_id = ");
-                out.push_bind_param::<sql_types::Uuid, _>(org)?;
-                out.push_sql(" AND o.created_by = ");
-                out.push_bind_param::<sql_types::Uuid, _>(member)?;
+                out.push_sql(" IN (");
+                own_ids(table, org, member, teams, out)?;
+                if let Some(neighbours) = neighbours {
+                    out.push_sql(" UNION ALL ");
+                    neighbours.walk(org, member, teams, out)?;
+                }
                 out.push_sql(")");
                 Ok(())
             }

@@ -1,4 +1,4 @@
-use super::{Clause, Rel};
+use super::{Clause, Neighbours, Rel};
 use crate::LinkIds;
 
 /// What a field holds, which decides its operators and how a value is read.
@@ -111,6 +111,11 @@ impl Field {
     pub const fn rel(&self) -> Option<Rel> {
         self.rel
     }
+
+    /// What `expand` calls it, and the small object that it puts in its place: `account` for `account_id`.
+    pub fn expanded(&self) -> &'static str {
+        self.name.strip_suffix("_id").unwrap_or(self.name)
+    }
 }
 
 /// The fields of the base of every record.
@@ -139,6 +144,8 @@ pub struct Resource {
     pub searchable: bool,
     /// Whether its rows change: then they have `updated_at` and `updated_by`.
     pub mutable: bool,
+    /// What may be looked at beside one's own.
+    pub neighbours: Option<Neighbours>,
 }
 
 impl Resource {
@@ -154,6 +161,11 @@ impl Resource {
     /// The clause that keeps a row to one organization: the first floor of tenancy.
     pub fn in_org(&self, org: crm_core::OrgId) -> Clause {
         Clause::compare(self.table, "org_id", "=", super::Value::Uuid(org.0))
+    }
+
+    /// The condition that one of its columns holds one of the ids.
+    pub const fn among(&self, column: &'static str, ids: Vec<uuid::Uuid>) -> Clause {
+        Clause::Any(self.table, column, super::Value::Uuids(ids))
     }
 
     /// A comparison of one of its columns.

@@ -11,6 +11,74 @@ use super::clause::{Clause, Value};
 /// How many of a member's own records a search looks at one by one.
 const NEWEST: usize = 1_000;
 
+/// Records that may be looked at because another one is the member's own, such as the contacts of an account. They are not the
+/// member's to change by that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbours {
+    /// The link table.
+    pub link: &'static str,
+    /// Its column of the record that must be the member's own.
+    pub owner: &'static str,
+    /// Its column of the record that may be looked at then.
+    pub linked: &'static str,
+    /// The table that the first of the two must stand in.
+    pub table: &'static str,
+}
+
+impl Neighbours {
+    /// The contacts of an account.
+    pub const OF_ACCOUNTS: Self =
+        Self { link: "record_contacts", owner: "record_id", linked: "contact_id", table: "accounts" };
+
+    /// `SELECT n.linked …` up to its end.
+    pub(super) fn walk<'b>(
+        &'b self,
+        org: &'b Uuid,
+        member: &'b Uuid,
+        teams: &'b Value,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        out.push_sql("SELECT n.");
+        out.push_identifier(self.linked)?;
+        out.push_sql(" AS id FROM ");
+        out.push_identifier(self.link)?;
+        out.push_sql(" n JOIN ");
+        out.push_identifier(self.table)?;
+        out.push_sql(" a ON a.org_id = n.org_id AND a.id = n.");
+        out.push_identifier(self.owner)?;
+        out.push_sql(" WHERE n.org_id = ");
+        out.push_bind_param::<SqlUuid, _>(org)?;
+        out.push_sql(" AND a.id IN (");
+        own_ids(self.table, org, member, teams, out)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// The ids of what was created by the member, is assigned to the member, or is on one of the teams; among them those of other tables.
+pub(super) fn own_ids<'b>(
+    table: &'static str,
+    org: &'b Uuid,
+    member: &'b Uuid,
+    teams: &'b Value,
+    out: &mut AstPass<'_, 'b, Pg>,
+) -> QueryResult<()> {
+    out.push_sql("SELECT record_id FROM record_assignees WHERE org_id = ");
+    out.push_bind_param::<SqlUuid, _>(org)?;
+    out.push_sql(" AND membership_id = ");
+    out.push_bind_param::<SqlUuid, _>(member)?;
+    out.push_sql(" UNION ALL SELECT record_id FROM record_teams WHERE org_id = ");
+    out.push_bind_param::<SqlUuid, _>(org)?;
+    out.push_sql(" AND team_id = ANY(");
+    teams.bind(out)?;
+    out.push_sql(") UNION ALL SELECT id FROM ");
+    out.push_identifier(table)?;
+    out.push_sql(" o WHERE o.org_id = ");
+    out.push_bind_param::<SqlUuid, _>(org)?;
+    out.push_sql(" AND o.created_by = ");
+    out.push_bind_param::<SqlUuid, _>(member)
+}
+
 /// What a member with a scope of *own* may see of a resource: the newest of it.
 #[derive(Debug, Clone)]
 pub struct OwnRecords {
@@ -27,8 +95,8 @@ impl OwnRecords {
     /// Those of the database.
     pub async fn newest(t: &mut TenantTx, conditions: &[Clause]) -> Result<Option<Self>> {
         let own = conditions.iter().find_map(|clause| match clause {
-            Clause::Own { table, org, member, teams } => {
-                Some(Newest { table, org: *org, member: *member, teams })
+            Clause::Own { table, org, member, teams, neighbours } => {
+                Some(Newest { table, org: *org, member: *member, teams, neighbours: neighbours.as_ref() })
             }
             _ => None,
         });
@@ -46,6 +114,7 @@ struct Newest<'a> {
     org: Uuid,
     member: Uuid,
     teams: &'a Value,
+    neighbours: Option<&'a Neighbours>,
 }
 
 impl diesel::query_builder::Query for Newest<'_> {
@@ -92,7 +161,15 @@ impl QueryFragment<Pg> for Newest<'_> {
         out.push_bind_param::<SqlUuid, _>(&self.member)?;
         out.push_sql(" ORDER BY o.id ");
         out.push_sql(&limit);
-        out.push_sql(")) own ORDER BY id ");
+        out.push_sql(")");
+        if let Some(neighbours) = self.neighbours {
+            out.push_sql(" UNION ALL (");
+            neighbours.walk(&self.org, &self.member, self.teams, &mut out)?;
+            out.push_sql(" ORDER BY id ");
+            out.push_sql(&limit);
+            out.push_sql(")");
+        }
+        out.push_sql(") own ORDER BY id ");
         out.push_sql(&limit);
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::clause::{Clause, OrderBy, SortKeys, Value, Where};
 use super::cursor::Cursor;
 use super::field::{Kind, Resource};
 use super::filter::{boolean, day, number};
-use super::{Params, Rel, Shape};
+use super::{Neighbours, Params, Rel, Shape};
 use crate::custom::Definition;
 
 const DEFAULT_LIMIT: usize = 50;
@@ -137,6 +137,15 @@ impl Resource {
 
     /// What the scope of a grant leaves to see: the one rule of visibility for lists and single records alike.
     pub fn visible(&self, caller: &Caller, scope: Scope) -> Option<Clause> {
+        self.own(caller, scope, self.neighbours)
+    }
+
+    /// What it leaves to change: the same without what is only looked at.
+    pub fn changeable(&self, caller: &Caller, scope: Scope) -> Option<Clause> {
+        self.own(caller, scope, None)
+    }
+
+    fn own(&self, caller: &Caller, scope: Scope, neighbours: Option<Neighbours>) -> Option<Clause> {
         match (scope, caller.member) {
             (Scope::All, _) => None,
             (Scope::Own, Some(member)) => Some(Clause::Own {
@@ -144,6 +153,7 @@ impl Resource {
                 org: caller.org.id.0,
                 member: member.0,
                 teams: Value::Uuids(caller.teams.iter().map(|team| team.0).collect()),
+                neighbours,
             }),
             (Scope::Own, None) => Some(Clause::AnyOf(Vec::new())),
         }
@@ -298,11 +308,11 @@ impl Shape {
     pub fn parse(params: &Params, resource: &Resource) -> Result<Self> {
         let words =
             |key| params.get(key).map(|text| text.split(',').map(str::trim).filter(|w| !w.is_empty()));
-        let mut expand: Vec<(&'static str, Rel)> = Vec::new();
+        let mut expand: Vec<(&'static str, &'static str, Rel)> = Vec::new();
         for word in words("expand").into_iter().flatten() {
-            let relations = resource.all_fields().filter_map(|f| Some((f.name, f.rel?)));
-            let found = relations.clone().find(|(name, _)| *name == word).ok_or_else(|| {
-                let names = relations.map(|(name, _)| name);
+            let relations = resource.all_fields().filter_map(|f| Some((f.name, f.expanded(), f.rel?)));
+            let found = relations.clone().find(|(_, name, _)| *name == word).ok_or_else(|| {
+                let names = relations.map(|(_, name, _)| name);
                 let hint = nearest(word, names.clone()).map_or_else(
                     || format!("one of {}", names.collect::<Vec<_>>().join(", ")),
                     str::to_owned,

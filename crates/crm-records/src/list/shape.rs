@@ -1,31 +1,18 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crm_core::{Result, TenantTx};
-use crm_schema::{memberships, tags, teams, users};
-use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::Page;
-
-/// What an id of a relation points at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rel {
-    /// A membership.
-    Member,
-    /// A team.
-    Team,
-    /// A tag.
-    Tag,
-}
+use super::{Page, Rel};
 
 /// How records are to be written: which fields, and which relations as small objects instead of ids.
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
     pub(super) fields: Option<Vec<String>>,
-    pub(super) expand: Vec<(&'static str, Rel)>,
+    /// Field, what takes its place, and what its ids point at.
+    pub(super) expand: Vec<(&'static str, &'static str, Rel)>,
 }
 
 /// Records as they are, or as `fields` and `expand` want them.
@@ -69,26 +56,37 @@ impl Shape {
     }
 
     async fn apply(&self, t: &mut TenantTx, values: &mut [Value]) -> Result<()> {
-        for rel in [Rel::Member, Rel::Team, Rel::Tag] {
-            let keys: Vec<_> = self.expand.iter().filter(|(_, r)| *r == rel).map(|(key, _)| *key).collect();
+        for rel in Rel::ALL {
+            let keys: Vec<_> = self.expand.iter().filter(|(_, _, r)| *r == rel).collect();
             if keys.is_empty() {
                 continue;
             }
-            let ids: BTreeSet<Uuid> =
-                values.iter().flat_map(|v| keys.iter().flat_map(move |k| ids_in(v.get(k)))).collect();
+            let ids: BTreeSet<Uuid> = values
+                .iter()
+                .flat_map(|v| keys.iter().flat_map(move |(key, ..)| ids_in(v.get(key))))
+                .collect();
             let found = rel.load(t, ids.into_iter().collect()).await?;
             for object in values.iter_mut().filter_map(Value::as_object_mut) {
-                for (_, value) in object.iter_mut().filter(|(key, _)| keys.contains(&key.as_str())) {
-                    replace(value, &found);
+                for (key, expanded, _) in &keys {
+                    if let Some(mut value) = object.remove(*key) {
+                        replace(&mut value, &found);
+                        object.insert((*expanded).to_owned(), value);
+                    }
                 }
             }
         }
         if let Some(fields) = &self.fields {
             for object in values.iter_mut().filter_map(Value::as_object_mut) {
-                object.retain(|key, _| fields.iter().any(|field| field == key));
+                object
+                    .retain(|key, _| fields.iter().any(|field| field == key || self.stands_for(key, field)));
             }
         }
         Ok(())
+    }
+
+    /// Whether `shown` is what `expand` put in the place of `field`.
+    fn stands_for(&self, shown: &str, field: &str) -> bool {
+        self.expand.iter().any(|(key, expanded, _)| *expanded == shown && *key == field)
     }
 }
 
@@ -106,43 +104,8 @@ fn replace(value: &mut Value, found: &HashMap<Uuid, Value>) {
         v.as_str().and_then(|text| text.parse().ok()).and_then(|id: Uuid| found.get(&id)).cloned()
     };
     match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = small(item).unwrap_or(Value::Null)),
+        // What the caller may not look at is left out.
+        Value::Array(items) => *items = items.iter().filter_map(small).collect(),
         single => *single = small(single).unwrap_or(Value::Null),
-    }
-}
-
-impl Rel {
-    async fn load(self, t: &mut TenantTx, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Value>> {
-        let org = t.org();
-        let conn = t.conn()?;
-        Ok(match self {
-            Self::Member => memberships::table
-                .left_join(users::table.on(users::id.nullable().eq(memberships::user_id)))
-                .filter(memberships::org_id.eq(org).and(memberships::id.eq_any(ids)))
-                .select((memberships::id, memberships::email, users::name.nullable(), users::profile_pic.nullable()))
-                .load::<(Uuid, String, Option<String>, Option<String>)>(conn)
-                .await?
-                .into_iter()
-                .map(|(id, email, name, pic)| {
-                    (id, json!({"id": id, "email": email, "name": name.unwrap_or_default(), "profile_pic": pic}))
-                })
-                .collect(),
-            Self::Team => teams::table
-                .filter(teams::org_id.eq(org).and(teams::id.eq_any(ids)))
-                .select((teams::id, teams::name))
-                .load::<(Uuid, String)>(conn)
-                .await?
-                .into_iter()
-                .map(|(id, name)| (id, json!({"id": id, "name": name})))
-                .collect(),
-            Self::Tag => tags::table
-                .filter(tags::org_id.eq(org).and(tags::id.eq_any(ids)))
-                .select((tags::id, tags::name, tags::slug, tags::color))
-                .load::<(Uuid, String, String, String)>(conn)
-                .await?
-                .into_iter()
-                .map(|(id, name, slug, color)| (id, json!({"id": id, "name": name, "slug": slug, "color": color})))
-                .collect(),
-        })
     }
 }

@@ -30,6 +30,7 @@ pub(crate) const TARGETS: &[Target] = &[
             fields: &[Field::new("title", Kind::Text)],
             searchable: false,
             mutable: true,
+            neighbours: None,
         },
         view: "leads.view_lead",
         change: "leads.change_lead",

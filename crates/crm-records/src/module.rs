@@ -1,0 +1,133 @@
+use crm_core::{Error, FieldCode, Result, TenantTx};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use validator::Validate;
+
+use crate::list::{Page, Params, Shaped};
+use crate::{Base, Edit, Precondition, RecordInput, Target};
+
+/// A module whose records are made, changed and taken away by the five usual services: what serves every such module alike (the usual
+/// routes, bulk operations, import, export) goes through this, and each method does nothing but call the module's own function.
+#[expect(async_fn_in_trait, reason = "the requests of one worker stay on its thread")]
+pub trait Module {
+    /// Its word in paths: `leads`.
+    const NAME: &'static str;
+    /// Its records: how they are listed, who may see and change them.
+    const TARGET: Target;
+    /// The permission to add one: `leads.add_lead`.
+    const ADD: &'static str;
+    /// The permission to delete one.
+    const DELETE: &'static str;
+    /// What a client writes of one, beside the links of every record and the organization's own fields.
+    type Fields: DeserializeOwned + Validate + ToSchema;
+    /// One as it is shown.
+    type Record: Serialize + ToSchema;
+
+    /// What a record begins with.
+    fn base(record: &Self::Record) -> &Base;
+
+    /// Lists those that the caller may see.
+    ///
+    /// # Errors
+    /// `Forbidden`; 400 for parameters.
+    async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Self::Record>>>;
+
+    /// One that the caller may see.
+    ///
+    /// # Errors
+    /// `Forbidden`; `NotFound`; `Merged`.
+    async fn find(t: &mut TenantTx, id: Uuid) -> Result<Self::Record>;
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// `Forbidden`; `Duplicate`; 422.
+    async fn create(t: &mut TenantTx, input: RecordInput<Self::Fields>) -> Result<Self::Record>;
+
+    /// Changes one. What the edit leaves as it is makes no new version.
+    ///
+    /// # Errors
+    /// `Forbidden`; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
+    async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Self::Record>;
+
+    /// Deletes one with everything that hangs on it.
+    ///
+    /// # Errors
+    /// `Forbidden`; `NotFound`; `Stale`; `InUse`.
+    async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()>;
+}
+
+/// The parameter of a creation that lets a record be made although one like it is there.
+pub const ALLOW_DUPLICATE: (&str, &str) =
+    ("allow_duplicate", "`true` makes the record although one that looks the same is there.");
+
+/// Reads [`ALLOW_DUPLICATE`].
+///
+/// # Errors
+/// 400 for anything but `true` and `false`.
+pub fn allow_duplicate(params: &Params) -> Result<bool> {
+    match params.get(ALLOW_DUPLICATE.0) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Error::parameter(ALLOW_DUPLICATE.0, FieldCode::InvalidValue, "must be true or false")),
+    }
+}
+
+/// Declares a [`Module`] whose methods are the functions `list`, `find`, `create`, `update` and `delete` in scope.
+#[macro_export]
+macro_rules! module {
+    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty }) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $module;
+
+        impl $crate::Module for $module {
+            const NAME: &'static str = $name;
+            const TARGET: $crate::Target = $target;
+            const ADD: &'static str = $add;
+            const DELETE: &'static str = $delete;
+            type Fields = $fields;
+            type Record = $record;
+
+            fn base(record: &$record) -> &$crate::Base {
+                &record.base
+            }
+
+            async fn list(
+                t: &mut $crate::export::TenantTx,
+                params: &$crate::list::Params,
+            ) -> $crate::export::Result<$crate::list::Page<$crate::list::Shaped<$record>>> {
+                list(t, params).await
+            }
+
+            async fn find(t: &mut $crate::export::TenantTx, id: $crate::export::Uuid) -> $crate::export::Result<$record> {
+                find(t, id).await
+            }
+
+            async fn create(
+                t: &mut $crate::export::TenantTx,
+                input: $crate::RecordInput<$fields>,
+            ) -> $crate::export::Result<$record> {
+                create(t, input).await
+            }
+
+            async fn update(
+                t: &mut $crate::export::TenantTx,
+                id: $crate::export::Uuid,
+                edit: $crate::Edit,
+            ) -> $crate::export::Result<$record> {
+                update(t, id, edit).await
+            }
+
+            async fn delete(
+                t: &mut $crate::export::TenantTx,
+                id: $crate::export::Uuid,
+                precondition: &$crate::Precondition,
+            ) -> $crate::export::Result<()> {
+                delete(t, id, precondition).await
+            }
+        }
+    };
+}

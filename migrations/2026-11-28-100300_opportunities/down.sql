@@ -1,0 +1,1 @@
+DROP TABLE sales_goals, stage_aging, opportunity_lines, opportunities;

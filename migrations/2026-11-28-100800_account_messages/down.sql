@@ -1,0 +1,1 @@
+DROP TABLE account_message_recipients, account_messages, mail_senders;
