@@ -140,7 +140,7 @@ fn permission(permit: Permit) -> String {
 
 /// A list of records takes filters that only the organization knows.
 fn custom_filters(op: &Op) -> &'static str {
-    let kind = op.list.map(|resource| resource.kind);
+    let kind = op.list.or(op.narrows).map(|resource| resource.kind);
     match kind.and_then(CustomTarget::of) {
         Some(_) => {
             " Filterable custom fields of the organization are further parameters: `cf_<key>=value`, \
@@ -247,7 +247,10 @@ fn parameters(op: &Op) -> Vec<Parameter> {
         ));
     }
     if let Some(resource) = &op.list {
-        all.extend(list_parameters(resource));
+        all.extend(page_parameters(resource));
+    }
+    if let Some(resource) = op.list.as_ref().or(op.narrows.as_ref()) {
+        all.extend(filter_parameters(resource));
     }
     if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
@@ -269,7 +272,7 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     all
 }
 
-fn list_parameters(resource: &Resource) -> Vec<Parameter> {
+fn page_parameters(resource: &Resource) -> Vec<Parameter> {
     let whole = |min: f64, max: f64| {
         ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(min)).maximum(Some(max)).into()
     };
@@ -285,6 +288,11 @@ fn list_parameters(resource: &Resource) -> Vec<Parameter> {
         orderable.join(", ")
     );
     all.push(query("ordering", &ordering, text()));
+    all
+}
+
+fn filter_parameters(resource: &Resource) -> Vec<Parameter> {
+    let mut all = Vec::new();
     if resource.searchable {
         all.push(query(
             "search",

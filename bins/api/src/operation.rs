@@ -141,6 +141,8 @@ pub struct Op {
     pub permit: Permit,
     /// What it lists, which gives its parameters.
     pub list: Option<Resource>,
+    /// What its filters choose from, where it answers something made of all those rows.
+    pub narrows: Option<Resource>,
     /// Whether it answers a record that `fields` and `expand` reshape.
     pub shape: Option<Resource>,
     /// Further query parameters with their meaning.
@@ -170,6 +172,7 @@ impl Op {
             summary,
             permit,
             list: None,
+            narrows: None,
             shape: None,
             query: &[],
             body: None,
@@ -218,6 +221,12 @@ impl Op {
     /// Takes the parameters of a list.
     pub const fn lists(mut self, resource: Resource) -> Self {
         self.list = Some(resource);
+        self
+    }
+
+    /// Takes the filters of a list, but no page of it.
+    pub const fn narrows(mut self, resource: Resource) -> Self {
+        self.narrows = Some(resource);
         self
     }
 
@@ -315,9 +324,9 @@ impl Op {
         names
     }
 
-    /// The names of the query parameters that it takes; none for a list, which judges them itself.
+    /// The names of the query parameters that it takes; none for a list or what is made of one, which judges them itself.
     pub fn query_names(&self) -> Option<Vec<&'static str>> {
-        if self.list.is_some() {
+        if self.list.is_some() || self.narrows.is_some() {
             return None;
         }
         let shape = if self.shape.is_some() { &["fields", "expand"][..] } else { &[] };

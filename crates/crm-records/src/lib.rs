@@ -3,6 +3,7 @@
 mod assigned;
 pub mod attachments;
 mod base;
+pub mod board;
 pub mod comments;
 pub mod contacts;
 pub mod custom;

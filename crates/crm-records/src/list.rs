@@ -23,5 +23,6 @@ pub use params::Params;
 pub use related::{Rel, check_related};
 pub(crate) use run::Count;
 pub use run::{Fetch, Page, SortValues};
+pub(crate) use select::PAGE_WORDS;
 pub use select::{More, Selection};
 pub use shape::{Shape, Shaped};

@@ -1,12 +1,12 @@
 use crm_access::Require;
-use crm_core::{Error, Result, Scope, TenantTx};
+use crm_core::{Error, FieldCode, Result, Scope, TenantTx};
 use crm_schema::record_merges;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::custom;
-use crate::list::{Count, More, Params, Resource, Selection, Value, Where};
+use crate::list::{Count, More, PAGE_WORDS, Params, Resource, Selection, Value, Where};
 
 /// How many merges after each other are followed from an old id.
 const MOST_MERGES: usize = 50;
@@ -36,8 +36,45 @@ impl Target {
     /// # Errors
     /// As [`Resource::select`].
     pub async fn select(&self, t: &mut TenantTx, params: &Params, scope: Scope) -> Result<Selection> {
+        self.select_more(t, params, scope, &[]).await
+    }
+
+    /// The same for a list with parameters that its module judges itself.
+    ///
+    /// # Errors
+    /// As [`Resource::select`].
+    pub async fn select_more(
+        &self,
+        t: &mut TenantTx,
+        params: &Params,
+        scope: Scope,
+        own: &[&str],
+    ) -> Result<Selection> {
         let custom = custom::filters(t, self.resource.kind, params).await?;
-        self.resource.select_more(params, t.caller(), scope, More::custom(&custom))
+        self.resource.select_more(params, t.caller(), scope, More::own(own).and_custom(&custom))
+    }
+
+    /// Reads a query string that only filters, for what is made of all the rows of a list, such as a board or a sum. Further parameters
+    /// are the module's `own`.
+    ///
+    /// # Errors
+    /// As [`Resource::select`]; 400 for parameters that belong to a page too.
+    pub async fn narrow(
+        &self,
+        t: &mut TenantTx,
+        params: &Params,
+        scope: Scope,
+        own: &[&str],
+    ) -> Result<Selection> {
+        let mut filters = params.clone();
+        filters.pairs.retain(|(key, _)| !own.contains(&key.as_str()));
+        for (key, _) in &filters.pairs {
+            if PAGE_WORDS.contains(&key.as_str()) {
+                let message = format!("there is no parameter {key} here");
+                return Err(Error::parameter(key, FieldCode::UnknownParameter, message));
+            }
+        }
+        self.select(t, &filters, scope).await
     }
 
     /// Makes sure that the caller may look at the record.

@@ -152,12 +152,21 @@ impl Selection {
         Ok(found.load(t.conn()?).await?)
     }
 
-    async fn total(&self, t: &mut TenantTx) -> Result<i64> {
+    /// Every row of the query, whichever page was asked for; of a search, the newest [`SEARCH_CAP`] matches.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn everything(&self, t: &mut TenantTx) -> Result<Where> {
         let mut filter = Where(self.conditions.clone());
         if !self.terms.is_empty() {
             let among = self.few(t).await?;
             filter.0.push(self.among(self.matches(t, among.as_deref(), None, SEARCH_CAP).await?));
         }
+        Ok(filter)
+    }
+
+    async fn total(&self, t: &mut TenantTx) -> Result<i64> {
+        let filter = self.everything(t).await?;
         Ok(Count { table: self.resource.table, filter }.get_result(t.conn()?).await?)
     }
 }

@@ -17,6 +17,9 @@ const MAX_PARAMETERS: usize = 30;
 const MAX_TERMS: usize = 10;
 pub(super) const RESERVED: &[&str] =
     &["limit", "offset", "cursor", "ordering", "search", "count", "fields", "expand"];
+/// Those of them that say which page is wanted, and how it is written.
+pub(crate) const PAGE_WORDS: &[&str] =
+    &["limit", "offset", "cursor", "ordering", "count", "fields", "expand"];
 
 /// A query string judged: which rows, in which order, which page of them, in which shape.
 #[derive(Debug, Clone)]
@@ -47,9 +50,9 @@ impl<'a> More<'a> {
         Self { own, custom: &[] }
     }
 
-    /// Filters by the organization's own fields.
-    pub(crate) const fn custom(custom: &'a [Definition]) -> Self {
-        Self { own: &[], custom }
+    /// Filters by the organization's own fields too.
+    pub(crate) const fn and_custom(self, custom: &'a [Definition]) -> Self {
+        Self { custom, ..self }
     }
 }
 
