@@ -60,7 +60,7 @@ ALTER TABLE leads
     ADD CONSTRAINT leads_position_check CHECK (length(position) BETWEEN 1 AND 500);
 -- For the owner, who fills the column of all organizations.
 ALTER TABLE leads NO FORCE ROW LEVEL SECURITY;
-UPDATE leads SET position = translate(left(replace(id::text, '-', ''), 16), '0123456789abcdef', 'fedcba9876543210') || '8';
+UPDATE leads SET position = translate(left(replace(id::text, '-', ''), 24), '0123456789abcdef', 'fedcba9876543210') || '8';
 ALTER TABLE leads FORCE ROW LEVEL SECURITY;
 ALTER TABLE leads ALTER COLUMN position SET NOT NULL;
 CREATE INDEX leads_status_position_idx ON leads (org_id, status, position, id) WHERE stage_id IS NULL;

@@ -12,10 +12,9 @@ pub const LONG: usize = 64;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-/// The place of a new card: before every older one. `id` is a UUIDv7, which begins with the time.
+/// The place of a new card: before every older one. `id` is a UUIDv7, which begins with the time and a counter.
 pub fn newest(id: Uuid) -> String {
-    let [a, b, c, d, e, f, g, h, ..] = *id.as_bytes();
-    format!("{:016x}8", !u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    format!("{:024x}8", !id.as_u128() >> 32)
 }
 
 /// The place before `first`, the first card of a column, at the time of `now`.

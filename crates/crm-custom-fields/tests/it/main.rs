@@ -426,6 +426,7 @@ async fn many_leads(org: &Org, count: usize) -> Vec<Uuid> {
                     leads::created_at.eq(now),
                     leads::updated_at.eq(now),
                     leads::custom_fields.eq(if i % 2 == 0 { json!({"wood": "oak"}) } else { json!({}) }),
+                    leads::position.eq("8"),
                 )
             };
             let rows: Vec<_> = ids.iter().enumerate().map(rows).collect();
