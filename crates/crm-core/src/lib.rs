@@ -10,6 +10,7 @@ mod clock;
 mod db;
 mod error;
 mod ids;
+mod industry;
 
 pub mod migrate;
 mod money;
@@ -23,6 +24,7 @@ pub use clock::Clock;
 pub use db::{Db, DbSettings, PlatformTx, TenantTx, Tx, tls_config};
 pub use error::{Code, Error, FieldCode, FieldError, Result};
 pub use ids::{MemberId, OrgId, RoleId, SessionId, TagId, TeamId, UserId};
+pub use industry::Industry;
 pub use money::{Decimal, Money};
 pub use seal::Sealer;
 pub use signals::Signal;

@@ -68,6 +68,14 @@ impl Money {
     /// # Errors
     /// What is wrong, for a person: too many decimals for the currency, negative, or too large.
     pub fn settle(self, currency: Currency) -> Result<Self, String> {
+        self.settle_within(Self::MAX_MINOR, currency)
+    }
+
+    /// The same for what may be larger, such as the revenue of a company.
+    ///
+    /// # Errors
+    /// As [`Money::settle`].
+    pub fn settle_within(self, max_minor: i64, currency: Currency) -> Result<Self, String> {
         let exponent = u32::from(currency.exponent().unwrap_or(0));
         let minor = match self {
             Self::Stored(minor) => minor,
@@ -83,8 +91,8 @@ impl Money {
         };
         match minor {
             ..0 => Err("must not be negative".into()),
-            0..=Self::MAX_MINOR => Ok(Self::Settled { minor, exponent }),
-            _ => Err("is too large: twelve digits at most".into()),
+            _ if minor <= max_minor => Ok(Self::Settled { minor, exponent }),
+            _ => Err(format!("is too large: {} digits at most", max_minor.to_string().len())),
         }
     }
 
@@ -197,7 +205,7 @@ mod tests {
             ("1.5", Currency::JPY, Err("JPY amounts have 0 decimals at most")),
             ("1.234", Currency::USD, Err("USD amounts have 2 decimals at most")),
             ("-1", Currency::USD, Err("must not be negative")),
-            ("10000000000", Currency::USD, Err("is too large: twelve digits at most")),
+            ("10000000000", Currency::USD, Err("is too large: 12 digits at most")),
         ] {
             assert_eq!(settled(text, currency), want.map(str::to_owned).map_err(str::to_owned), "{text}");
         }

@@ -6,7 +6,8 @@
 mod model;
 mod service;
 
-pub use model::{Industry, LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
+pub use crm_core::Industry;
+pub use model::{LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
 pub use service::{Leads, create, delete, describe, find, list, update};
 
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
 use chrono::NaiveDate;
-use crm_core::{Error, FieldCode, Money, Result, rules};
+use crm_core::{Error, FieldCode, Industry, Money, Result, rules};
 use crm_records::custom::CustomValues;
 use crm_records::list::{Field, Kind, Rel, Resource};
 use crm_records::tally::Tally;
@@ -38,20 +38,6 @@ crm_core::text_enum!(
 crm_core::text_enum!(
     /// How promising a lead is.
     LeadRating { Hot = "HOT", Warm = "WARM", Cold = "COLD" }
-);
-
-crm_core::text_enum!(
-    /// The line of business.
-    Industry {
-        Advertising = "ADVERTISING", Agriculture = "AGRICULTURE", Apparel = "APPAREL & ACCESSORIES", Automotive = "AUTOMOTIVE",
-        Banking = "BANKING", Biotechnology = "BIOTECHNOLOGY", BuildingMaterials = "BUILDING MATERIALS & EQUIPMENT",
-        Chemical = "CHEMICAL", Computer = "COMPUTER", Education = "EDUCATION", Electronics = "ELECTRONICS", Energy = "ENERGY",
-        Entertainment = "ENTERTAINMENT & LEISURE", Finance = "FINANCE", Food = "FOOD & BEVERAGE", Grocery = "GROCERY",
-        Healthcare = "HEALTHCARE", Insurance = "INSURANCE", Legal = "LEGAL", Manufacturing = "MANUFACTURING",
-        Publishing = "PUBLISHING", RealEstate = "REAL ESTATE", Service = "SERVICE", Software = "SOFTWARE", Sports = "SPORTS",
-        Technology = "TECHNOLOGY", Telecommunications = "TELECOMMUNICATIONS", Television = "TELEVISION",
-        Transportation = "TRANSPORTATION", VentureCapital = "VENTURE CAPITAL",
-    }
 );
 
 const LINKS: [Field; 3] = link_fields("leads");

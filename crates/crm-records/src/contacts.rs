@@ -2,11 +2,15 @@
 
 use crm_core::{Result, TenantTx};
 use crm_schema::record_contacts;
+use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::sql_types;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::list::{Field, Rel, check_related};
+use crate::list::{Field, Rel, Where, check_related, visible};
 use crate::{LinkIds, LinkTable};
 
 const LINKS: LinkTable = LinkTable {
@@ -27,6 +31,36 @@ pub const fn contact_ids(table: &'static str) -> LinkIds {
 /// The contacts of a table's records as a filterable, expandable field.
 pub const fn contacts_field(table: &'static str) -> Field {
     Field::link(LINKS.field, contact_ids(table), Rel::Contact)
+}
+
+/// The accounts that a contact belongs to, as a filterable, expandable field of contacts.
+pub const ACCOUNTS_FIELD: Field = Field::link(
+    "accounts",
+    LinkIds::new("contacts", LINKS.table, LINKS.linked, LINKS.owner).within("accounts"),
+    Rel::Account,
+);
+
+/// Selects the ids of the accounts that each contact belongs to: those that the caller may look at.
+pub fn account_ids(t: &TenantTx) -> AccountIds {
+    AccountIds(visible(t, Rel::Account))
+}
+
+/// What [`account_ids`] selects.
+#[derive(Debug, Clone)]
+pub struct AccountIds(Where);
+
+crate::list::expression!(AccountIds, sql_types::Array<sql_types::Uuid>);
+
+impl QueryFragment<Pg> for AccountIds {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "ARRAY(SELECT accounts.id FROM record_contacts k JOIN accounts ON accounts.org_id = k.org_id AND accounts.id = k.record_id \
+             WHERE k.org_id = contacts.org_id AND k.contact_id = contacts.id AND ",
+        );
+        self.0.walk_ast(out.reborrow())?;
+        out.push_sql(" ORDER BY 1)");
+        Ok(())
+    }
 }
 
 /// Puts the contacts of a record in place of `old` ones. What was linked before may stay; what is new must be one that the caller may

@@ -7,6 +7,7 @@ pub mod board;
 pub mod comments;
 pub mod contacts;
 pub mod custom;
+pub mod duplicates;
 mod edit;
 pub mod followers;
 pub mod history;

@@ -209,6 +209,7 @@ pub struct LinkIds {
     pub(crate) link: &'static str,
     pub(crate) owner: &'static str,
     pub(crate) column: &'static str,
+    pub(crate) within: Option<&'static str>,
 }
 
 impl LinkIds {
@@ -219,7 +220,21 @@ impl LinkIds {
         owner: &'static str,
         column: &'static str,
     ) -> Self {
-        Self { table, link, owner, column }
+        Self { table, link, owner, column, within: None }
+    }
+
+    /// Only those of the ids that stand in this table, where the link table holds records of several kinds.
+    pub const fn within(self, table: &'static str) -> Self {
+        Self { within: Some(table), ..self }
+    }
+
+    /// ` JOIN within …`, the link table being `k`.
+    pub(crate) fn walk_within(&self, out: &mut AstPass<'_, '_, Pg>) -> QueryResult<()> {
+        let Some(table) = self.within else { return Ok(()) };
+        out.push_sql(" JOIN ");
+        out.push_identifier(table)?;
+        out.push_sql(" w ON w.org_id = k.org_id AND w.id = k.");
+        out.push_identifier(self.column)
     }
 
     /// All three links of a table's records, to select into [`Links`].
@@ -240,7 +255,9 @@ impl QueryFragment<Pg> for LinkIds {
         out.push_identifier(self.column)?;
         out.push_sql(" FROM ");
         out.push_identifier(self.link)?;
-        out.push_sql(" k WHERE k.org_id = ");
+        out.push_sql(" k");
+        self.walk_within(&mut out)?;
+        out.push_sql(" WHERE k.org_id = ");
         out.push_identifier(self.table)?;
         out.push_sql(".org_id AND k.");
         out.push_identifier(self.owner)?;

@@ -20,7 +20,7 @@ pub use field::{Field, Kind, Resource};
 pub(crate) use filter::day;
 pub use own::{Neighbours, OwnRecords};
 pub use params::Params;
-pub use related::{Rel, check_related};
+pub use related::{Rel, check_related, visible};
 pub(crate) use run::Count;
 pub use run::{Fetch, Page, SortValues};
 pub(crate) use select::PAGE_WORDS;

@@ -186,7 +186,9 @@ impl Clause {
             Self::Linked { link, org, ids } => {
                 out.push_sql("EXISTS (SELECT FROM ");
                 out.push_identifier(link.link)?;
-                out.push_sql(" k WHERE k.org_id = ");
+                out.push_sql(" k");
+                link.walk_within(out)?;
+                out.push_sql(" WHERE k.org_id = ");
                 out.push_bind_param::<sql_types::Uuid, _>(org)?;
                 out.push_sql(" AND k.");
                 out.push_identifier(link.owner)?;

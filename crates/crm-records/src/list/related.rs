@@ -163,18 +163,48 @@ pub async fn check_related(t: &mut TenantTx, rel: Rel, field: &'static str, ids:
     if errors.is_empty() { Ok(()) } else { Err(Error::Fields(Code::ValidationFailed, errors)) }
 }
 
+/// The condition on a row of what a relation points at that the caller may look at it: to join it, or to count it. Nothing is visible
+/// without the permission.
+pub fn visible(t: &TenantTx, rel: Rel) -> Where {
+    rel.related()
+        .and_then(|related| related.condition(t))
+        .map_or(Where(vec![super::Clause::AnyOf(Vec::new())]), Where)
+}
+
+impl Rel {
+    /// Its table, and what one of them is called in an error.
+    pub(crate) const fn table(self) -> Option<(&'static str, &'static str)> {
+        match self.related() {
+            Some(related) => Some((related.resource.table, related.what)),
+            None => None,
+        }
+    }
+
+    /// The names of those of the ids that the caller may look at.
+    pub(crate) async fn names(self, t: &mut TenantTx, ids: Vec<Uuid>) -> Result<HashMap<Uuid, String>> {
+        match self.related() {
+            Some(related) => related.visible(t, ids).await,
+            None => Ok(HashMap::new()),
+        }
+    }
+}
+
 impl Related {
-    /// The names of those that the caller may look at.
-    async fn visible(&'static self, t: &mut TenantTx, ids: Vec<Uuid>) -> Result<HashMap<Uuid, String>> {
-        let Ok(scope) = t.require(self.view) else { return Ok(HashMap::new()) };
-        let mut filter = vec![
-            self.resource.in_org(t.org()),
-            super::Clause::Any(self.resource.table, "id", Value::Uuids(ids)),
-        ];
+    /// What holds of those that the caller may look at; none without the permission.
+    fn condition(&self, t: &TenantTx) -> Option<Vec<super::Clause>> {
+        let scope = t.require(self.view).ok()?;
+        let mut clauses = vec![self.resource.in_org(t.org())];
         // A stage belongs to nobody: whoever sees leads sees it.
         if self.resource.table != LEAD_STAGE.resource.table {
-            filter.extend(self.resource.visible(t.caller(), scope));
+            clauses.extend(self.resource.visible(t.caller(), scope));
         }
+        Some(clauses)
+    }
+
+    /// The names of those that the caller may look at.
+    async fn visible(&'static self, t: &mut TenantTx, ids: Vec<Uuid>) -> Result<HashMap<Uuid, String>> {
+        let Some(mut filter) = self.condition(t) else { return Ok(HashMap::new()) };
+        filter.push(super::Clause::Any(self.resource.table, "id", Value::Uuids(ids)));
         let names = Names { related: self, filter: Where(filter) };
         Ok(names.load::<(Uuid, String)>(t.conn()?).await?.into_iter().collect())
     }
