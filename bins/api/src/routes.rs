@@ -1,8 +1,10 @@
 //! Every operation of the API, a file per module: path, permission, documentation and the few lines that call the service.
 
+mod accounts;
 mod audit;
 mod auth;
 mod changes;
+mod contacts;
 mod custom_fields;
 mod leads;
 mod mail;
@@ -26,7 +28,7 @@ pub use search::SEARCHABLE;
 use crate::operation::Routes;
 
 /// The kinds of record whose files can be downloaded.
-pub const TARGETS: &[Target] = &[crm_leads::LEADS];
+pub const TARGETS: &[Target] = &[crm_accounts::ACCOUNTS, crm_contacts::CONTACTS, crm_leads::LEADS];
 
 /// All of them.
 pub fn all() -> Routes {
@@ -41,6 +43,8 @@ pub fn all() -> Routes {
         teams::routes,
         tags::routes,
         custom_fields::routes,
+        accounts::routes,
+        contacts::routes,
         leads::routes,
         records::routes,
         notifications::routes,

@@ -67,14 +67,16 @@ pub async fn refuse(t: &mut TenantTx, rel: Rel, module: &str, likenesses: &[Like
                     || format!("{what} that you may not see"),
                     |(id, name)| format!("{name} (/api/{module}/{id}/)"),
                 );
+                let value = like.column.trim_end_matches("_normalized");
                 let way_out = if unique { "" } else { "; ?allow_duplicate=true makes it all the same" };
-                FieldError::new(
-                    like.field,
-                    FieldCode::Taken,
-                    format!("{who} has the same {}{way_out}", like.field),
-                )
+                FieldError::new(like.field, FieldCode::Taken, format!("{who} has the same {value}{way_out}"))
             })
-            .collect()
+            .fold(Vec::new(), |mut faults: Vec<FieldError>, fault| {
+                if faults.iter().all(|other| other.field != fault.field) {
+                    faults.push(fault);
+                }
+                faults
+            })
     };
     let (taken, odd) = (faults(true), faults(false));
     Err(match taken.is_empty() {

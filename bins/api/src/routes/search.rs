@@ -8,10 +8,20 @@ use crate::operation::{Op, Routes};
 use crate::problem::Problem;
 
 /// The kinds of record that the search finds, in the order of its answer: a line for each module.
-pub const SEARCHABLE: &[Searchable] = &[Searchable {
-    target: crm_leads::LEADS,
-    describe: |t, after, limit| crm_leads::describe(t, after, limit).boxed_local(),
-}];
+pub const SEARCHABLE: &[Searchable] = &[
+    Searchable {
+        target: crm_leads::LEADS,
+        describe: |t, after, limit| crm_leads::describe(t, after, limit).boxed_local(),
+    },
+    Searchable {
+        target: crm_accounts::ACCOUNTS,
+        describe: |t, after, limit| crm_accounts::describe(t, after, limit).boxed_local(),
+    },
+    Searchable {
+        target: crm_contacts::CONTACTS,
+        describe: |t, after, limit| crm_contacts::describe(t, after, limit).boxed_local(),
+    },
+];
 
 pub(super) fn routes(r: &mut Routes) {
     r.add(

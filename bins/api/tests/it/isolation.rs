@@ -11,6 +11,9 @@ const UNKNOWN: &str = "0190b5a0-0000-7000-8000-00000000dead";
 async fn one_of_each(ann: &Person) -> Vec<String> {
     let lead = ann.lead(json!({"title": "Secret", "email": "secret@example.com"})).await;
     let lead = lead["id"].as_str().unwrap();
+    let account = ann.post("/api/accounts/", &json!({"name": "Secret"})).await.expect(201);
+    let contact = json!({"first_name": "Secret", "last_name": "Person", "account_id": account["id"]});
+    let contact = ann.post("/api/contacts/", &contact).await.expect(201);
     let comment =
         ann.post(&format!("/api/leads/comment/{lead}/"), &json!({"comment": "secret"})).await.expect(201);
     let file =
@@ -26,8 +29,9 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let field = ann.post("/api/custom-fields/", &field).await.expect(201);
     let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
     let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
-    let ids = [&webhook, &comment, &file, &tag, &team, &role, &token, &field, &suppression]
-        .map(|value| value["id"].as_str().unwrap().to_owned());
+    let ids =
+        [&account, &contact, &webhook, &comment, &file, &tag, &team, &role, &token, &field, &suppression]
+            .map(|value| value["id"].as_str().unwrap().to_owned());
     let mut all = vec![lead.to_owned(), ann.member_id(), ann.org["id"].as_str().unwrap().to_owned()];
     all.extend(ids);
     all

@@ -7,9 +7,11 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod accounts;
 mod app;
 mod audit;
 mod changes;
+mod contacts;
 mod custom_fields;
 mod documents;
 mod files;

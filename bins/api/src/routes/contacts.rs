@@ -1,0 +1,8 @@
+use crm_contacts::Contacts;
+
+use super::records::module_routes;
+use crate::operation::Routes;
+
+pub(super) fn routes(r: &mut Routes) {
+    module_routes!(r, Contacts, "contacts", "contact", list: "List contacts");
+}

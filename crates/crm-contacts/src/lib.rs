@@ -1,0 +1,7 @@
+//! Contacts: the people that are dealt with, and the accounts they belong to.
+
+mod model;
+mod service;
+
+pub use model::{CONTACTS, Contact, ContactFields};
+pub use service::{Contacts, create, delete, describe, find, list, update};
