@@ -124,8 +124,10 @@ fn check_query(req: &HttpRequest, called: &Called) -> Result<()> {
         }
         let asked = value.split(',').map(str::trim).filter(|word| key == "fields" && !word.is_empty());
         for word in asked {
-            if !called.fields.iter().any(|field| field == word) {
-                let hint = did_you_mean(word, called.fields.iter().map(String::as_str));
+            if let Some(fields) = &called.fields
+                && !fields.iter().any(|field| field == word)
+            {
+                let hint = did_you_mean(word, fields.iter().map(String::as_str));
                 let message = format!("there is no field {word} here{hint}");
                 return Err(Error::parameter("fields", FieldCode::NotAChoice, message));
             }
@@ -258,6 +260,19 @@ impl Ctx {
     /// `NoOrganization`.
     pub fn org(&self) -> Result<OrgId> {
         Ok(self.credential.in_org()?.org())
+    }
+
+    /// A further part of a long answer: judged as the request was, and not counted as another one.
+    ///
+    /// # Errors
+    /// As [`Ctx::tenant`].
+    pub async fn again<T>(&self, work: impl AsyncFnOnce(&mut TenantTx) -> Result<T>) -> Result<T> {
+        let org_claims = self.credential.in_org()?;
+        let work = self.state.db.tenant(&org_claims, async |t| {
+            self.permit.check(t.caller())?;
+            work(t).await
+        });
+        in_time(work).await
     }
 
     async fn once<T>(

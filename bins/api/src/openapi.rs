@@ -247,12 +247,14 @@ fn parameters(op: &Op) -> Vec<Parameter> {
         ));
     }
     if let Some(resource) = &op.list {
-        all.extend(page_parameters(resource));
+        all.extend(page_parameters(resource, !op.exports));
     }
     if let Some(resource) = op.list.as_ref().or(op.narrows.as_ref()) {
         all.extend(filter_parameters(resource));
     }
-    if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
+    if op.exports {
+        all.push(query("fields", "Only these columns, in this order, separated by commas.", text()));
+    } else if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
         let relations: Vec<_> =
             resource.all_fields().filter(|f| f.rel().is_some()).map(Field::expanded).collect();
@@ -272,16 +274,19 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     all
 }
 
-fn page_parameters(resource: &Resource) -> Vec<Parameter> {
+fn page_parameters(resource: &Resource, paged: bool) -> Vec<Parameter> {
     let whole = |min: f64, max: f64| {
         ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(min)).maximum(Some(max)).into()
     };
-    let mut all = vec![
-        query("limit", "Rows per page; 50 unless told.", whole(1.0, 200.0)),
-        query("cursor", "Where the page begins: taken from `next` or `previous`.", text()),
-        query("offset", "Rows to skip.", whole(0.0, 10_000.0)),
-        query("count", "Whether to count all rows of the query.", typed(Kind::Bool)),
-    ];
+    let mut all = Vec::new();
+    if paged {
+        all.extend([
+            query("limit", "Rows per page; 50 unless told.", whole(1.0, 200.0)),
+            query("cursor", "Where the page begins: taken from `next` or `previous`.", text()),
+            query("offset", "Rows to skip.", whole(0.0, 10_000.0)),
+            query("count", "Whether to count all rows of the query.", typed(Kind::Bool)),
+        ]);
+    }
     let orderable: Vec<_> = resource.all_fields().filter(|f| f.is_orderable()).map(Field::name).collect();
     let ordering = format!(
         "Fields separated by commas, `-` for descending; newest first unless told. Fields: {}.",

@@ -143,6 +143,8 @@ pub struct Op {
     pub list: Option<Resource>,
     /// What its filters choose from, where it answers something made of all those rows.
     pub narrows: Option<Resource>,
+    /// Whether that is as a file: every row, and no pages.
+    pub exports: bool,
     /// Whether it answers a record that `fields` and `expand` reshape.
     pub shape: Option<Resource>,
     /// Further query parameters with their meaning.
@@ -173,6 +175,7 @@ impl Op {
             permit,
             list: None,
             narrows: None,
+            exports: false,
             shape: None,
             query: &[],
             body: None,
@@ -228,6 +231,12 @@ impl Op {
     pub const fn narrows(mut self, resource: Resource) -> Self {
         self.narrows = Some(resource);
         self
+    }
+
+    /// Takes the filters and the order of a list, and answers it as a file.
+    pub const fn exports(mut self, resource: Resource) -> Self {
+        self.exports = true;
+        self.lists(resource)
     }
 
     /// Takes `fields` and `expand`.
@@ -313,15 +322,15 @@ impl Op {
         }
     }
 
-    /// The names of the fields of a record that it answers: what `fields` may ask for.
-    fn field_names(&self) -> Vec<String> {
+    /// The names of the fields of a record that it answers: what `fields` may ask for. None where it judges that itself.
+    fn field_names(&self) -> Option<Vec<String>> {
         let mut names = Vec::new();
         if (self.list.is_some() || self.shape.is_some())
             && let Some(body) = &self.answer.1
         {
             body.properties(&body.schema, &mut names);
         }
-        names
+        (!self.exports).then_some(names)
     }
 
     /// The names of the query parameters that it takes; none for a list or what is made of one, which judges them itself.
@@ -346,8 +355,8 @@ pub struct Called {
     pub permit: Permit,
     /// The query parameters it takes, unless it judges them itself.
     pub query: Option<Vec<&'static str>>,
-    /// What `fields` may name.
-    pub fields: Vec<String>,
+    /// What `fields` may name, unless the operation judges it itself.
+    pub fields: Option<Vec<String>>,
 }
 
 /// The operations of one path, as data of its resource.

@@ -19,6 +19,7 @@ mod sign_in;
 mod tags;
 mod teams;
 mod tokens;
+mod transfer;
 mod users;
 mod webhooks;
 

@@ -124,7 +124,7 @@ impl Db {
         let (open, caller) = self.begin(&begin, async |conn| who.caller(conn).await).await?;
         let rest = self.rest();
         match caller {
-            Ok(caller) => Ok(TenantTx { open, org, caller, rest }),
+            Ok(caller) => Ok(TenantTx { open, org, caller, quiet: false, rest }),
             Err(refused) => {
                 open.rollback().await;
                 Err(refused)
@@ -246,6 +246,7 @@ pub struct TenantTx {
     open: Open,
     org: OrgId,
     caller: Caller,
+    quiet: bool,
     rest: Rest,
 }
 
@@ -264,6 +265,46 @@ impl TenantTx {
     /// Undoes everything done in it, and keeps the connection, which dropping it would not.
     pub async fn rollback(self) {
         self.open.rollback().await;
+    }
+
+    /// Runs `work` as a step of this transaction: where it is refused, what it did is undone, what it wanted to signal among it, and the
+    /// transaction goes on without it.
+    ///
+    /// # Errors
+    /// Those of `work`; `Unavailable` where the connection broke, and then nothing of the whole transaction stays.
+    pub async fn savepoint<T, E: From<Error>>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        const SET: &str = "SAVEPOINT step";
+        const KEEP: &str = "RELEASE SAVEPOINT step";
+        const UNDO: &str = "ROLLBACK TO SAVEPOINT step; RELEASE SAVEPOINT step";
+        let (told, caller) = (self.rest.signals.len(), self.caller.clone());
+        self.step(SET).await?;
+        match work(self).await {
+            Ok(done) => self.step(KEEP).await.map(|()| done).map_err(E::from),
+            Err(refused) => {
+                self.step(UNDO).await?;
+                self.rest.signals.truncate(told);
+                self.caller = caller;
+                Err(refused)
+            }
+        }
+    }
+
+    async fn step(&mut self, sql: &str) -> Result<()> {
+        Ok(self.conn()?.batch_execute(sql).await?)
+    }
+
+    /// Has nobody told of what happens to them in this transaction: of a table of records that comes in, say, nobody wants a mail for
+    /// each row.
+    pub fn keep_quiet(&mut self) {
+        self.quiet = true;
+    }
+
+    /// Whether nobody is to be told: see [`TenantTx::keep_quiet`].
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// The organization: what every query filters by.

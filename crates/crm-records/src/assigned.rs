@@ -24,7 +24,8 @@ pub struct Assigned {
     pub by: Option<MemberId>,
 }
 
-/// Has those told to whom a record is assigned now and was not before. Who assigns something to themselves knows.
+/// Has those told to whom a record is assigned now and was not before. Who assigns something to themselves knows, and of a
+/// [quiet](TenantTx::keep_quiet) transaction nobody hears.
 ///
 /// # Errors
 /// Those of the database.
@@ -38,7 +39,7 @@ pub async fn tell_assignees(
     let by = t.actor();
     let came = new.assigned_to.iter().filter(|id| !old.assigned_to.contains(id) && by != Some(**id));
     let members: Vec<_> = came.copied().collect();
-    if members.is_empty() {
+    if members.is_empty() || t.is_quiet() {
         return Ok(());
     }
     let (kind, module) = (kind.to_owned(), module.to_owned());

@@ -22,7 +22,8 @@ use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, TIME_LIMIT, View, cr
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
-/// Declares the usual routes of a [`Module`]: list, create, read, replace, change, delete, and what [`record_routes`] adds.
+/// Declares the usual routes of a [`Module`]: list, create, read, replace, change, delete, and what [`record_routes`] and
+/// [`transfer_routes`](super::transfer::transfer_routes) add.
 macro_rules! module_routes {
     ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal) => {{
         use crm_records::Module;
@@ -79,6 +80,7 @@ macro_rules! module_routes {
             async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete::<$module>(ctx, id, condition).await,
         );
         $crate::routes::records::record_routes!($r, $name, $word, TARGET);
+        $crate::routes::transfer::transfer_routes!($r, $module, $name);
     }};
 }
 pub(super) use module_routes;
@@ -448,7 +450,7 @@ async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
 }
 
 /// `attachment` with the name in both forms of RFC 6266.
-fn disposition(name: &str) -> String {
+pub(super) fn disposition(name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })

@@ -154,6 +154,7 @@ async fn every_documented_parameter_is_understood() {
                     let list = parameter["description"].as_str().unwrap().split(": ").nth(1).unwrap();
                     list.trim_end_matches('.').replace(", ", ",")
                 }
+                ("format", ..) if path.ends_with("/export/") => "csv".into(),
                 ("format", ..) => "yaml".into(),
                 ("fields", ..) => "id".into(),
                 (_, Some("boolean"), _) => "true".into(),

@@ -90,7 +90,8 @@ async fn lists_and_search_show_nothing_of_another_organization() {
         if matches!(op.permit, Permit::Platform(_)) {
             continue;
         }
-        let page = eve.get(&format!("{}?limit=200&count=true", op.path)).await;
+        let asked = if op.exports { "" } else { "?limit=200&count=true" };
+        let page = eve.get(&format!("{}{asked}", op.path)).await;
         let text = String::from_utf8(page.bytes.clone()).unwrap();
         assert_eq!(page.status, 200, "{}: {text}", op.path);
         assert!(!ids.iter().any(|id| text.contains(id)), "{}: {text}", op.path);

@@ -10,10 +10,12 @@
 mod accounts;
 mod app;
 mod audit;
+mod bulk;
 mod changes;
 mod contacts;
 mod custom_fields;
 mod documents;
+mod exports;
 mod files;
 mod isolation;
 mod leads;
