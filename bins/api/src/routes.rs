@@ -9,8 +9,10 @@ mod custom_fields;
 mod leads;
 mod mail;
 mod notifications;
+mod opportunities;
 mod orgs;
 mod platform;
+mod products;
 mod records;
 mod roles;
 mod search;
@@ -29,7 +31,13 @@ pub use search::SEARCHABLE;
 use crate::operation::Routes;
 
 /// The kinds of record whose files can be downloaded.
-pub const TARGETS: &[Target] = &[crm_accounts::ACCOUNTS, crm_contacts::CONTACTS, crm_leads::LEADS];
+pub const TARGETS: &[Target] = &[
+    crm_accounts::ACCOUNTS,
+    crm_contacts::CONTACTS,
+    crm_leads::LEADS,
+    crm_opportunities::OPPORTUNITIES,
+    crm_products::PRODUCTS,
+];
 
 /// All of them.
 pub fn all() -> Routes {
@@ -47,6 +55,8 @@ pub fn all() -> Routes {
         accounts::routes,
         contacts::routes,
         leads::routes,
+        opportunities::routes,
+        products::routes,
         records::routes,
         notifications::routes,
         search::routes,

@@ -23,9 +23,12 @@ use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
 /// Declares the usual routes of a [`Module`]: list, create, read, replace, change, delete, and what [`record_routes`] and
-/// [`transfer_routes`](super::transfer::transfer_routes) add.
+/// [`transfer_routes`](super::transfer::transfer_routes) add. Its list may take filters of its own.
 macro_rules! module_routes {
-    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal) => {{
+    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal) => {
+        $crate::routes::records::module_routes!($r, $module, $name, $word, list: $list, filters: &[])
+    };
+    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal, filters: $filters:expr) => {{
         use crm_records::Module;
         use $crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View};
         use $crate::operation::{Op, Permit::Permission};
@@ -38,6 +41,7 @@ macro_rules! module_routes {
         $r.add(
             Op::get(all, concat!("list_", $name), view, $list)
                 .lists(TARGET.resource)
+                .takes_query($filters)
                 .answers_page::<Record>(),
             async |ctx: Ctx, query: Query| shared::list::<$module>(ctx, query).await,
         )

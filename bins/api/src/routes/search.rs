@@ -21,6 +21,14 @@ pub const SEARCHABLE: &[Searchable] = &[
         target: crm_contacts::CONTACTS,
         describe: |t, after, limit| crm_contacts::describe(t, after, limit).boxed_local(),
     },
+    Searchable {
+        target: crm_opportunities::OPPORTUNITIES,
+        describe: |t, after, limit| crm_opportunities::describe(t, after, limit).boxed_local(),
+    },
+    Searchable {
+        target: crm_products::PRODUCTS,
+        describe: |t, after, limit| crm_products::describe(t, after, limit).boxed_local(),
+    },
 ];
 
 pub(super) fn routes(r: &mut Routes) {

@@ -34,7 +34,15 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
             .map(|value| value["id"].as_str().unwrap().to_owned());
     let mut all = vec![lead.to_owned(), ann.member_id(), ann.org["id"].as_str().unwrap().to_owned()];
     all.extend(ids);
+    all.extend(deals(ann).await);
     all
+}
+
+/// One of everything that deals consist of.
+async fn deals(ann: &Person) -> Vec<String> {
+    let product = ann.post("/api/products/", &json!({"name": "Secret"})).await.expect(201);
+    let deal = ann.post("/api/opportunities/", &json!({"name": "Secret"})).await.expect(201);
+    [product, deal].map(|value| value["id"].as_str().unwrap().to_owned()).into()
 }
 
 fn without(reply: &Reply, id: &str) -> (u16, Vec<(String, String)>, String) {

@@ -1,0 +1,15 @@
+//! Opportunities: deals on their way.
+//!
+//! A deal stands in a stage, which says how likely it is, how long it may take, and what a closed one must have: one rule
+//! (`stage.rs`) for every way in which a deal comes into a stage.
+
+pub mod aging;
+mod model;
+mod service;
+mod stage;
+
+pub use model::{
+    AmountSource, DealSource, Kept, OPPORTUNITIES, Opportunity, OpportunityFields, OpportunityType,
+};
+pub use service::{FILTERS, Opportunities, create, delete, describe, find, free_name, list, update};
+pub use stage::Stage;
