@@ -254,7 +254,7 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     }
     if op.exports {
         all.push(query("fields", "Only these columns, in this order, separated by commas.", text()));
-    } else if let Some(resource) = op.list.as_ref().or(op.shape.as_ref()) {
+    } else if let Some(resource) = op.reshaped() {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
         let relations: Vec<_> =
             resource.all_fields().filter(|f| f.rel().is_some()).map(Field::expanded).collect();
@@ -263,7 +263,7 @@ fn parameters(op: &Op) -> Vec<Parameter> {
             &format!("Small objects instead of ids: {}.", relations.join(", ")),
             text(),
         ));
-        if op.list.is_none() && op.method == actix_web::http::Method::GET {
+        if op.shape.is_some() && op.method == actix_web::http::Method::GET {
             all.push(header(
                 "If-None-Match",
                 "The version that the client has: answered 304 if it is still the current one.",

@@ -145,6 +145,8 @@ pub struct Op {
     pub narrows: Option<Resource>,
     /// Whether that is as a file: every row, and no pages.
     pub exports: bool,
+    /// What it answers as cards of a board, which `fields` and `expand` reshape.
+    cards: Option<Body>,
     /// Whether it answers a record that `fields` and `expand` reshape.
     pub shape: Option<Resource>,
     /// Further query parameters with their meaning.
@@ -176,6 +178,7 @@ impl Op {
             list: None,
             narrows: None,
             exports: false,
+            cards: None,
             shape: None,
             query: &[],
             body: None,
@@ -237,6 +240,19 @@ impl Op {
     pub const fn exports(mut self, resource: Resource) -> Self {
         self.exports = true;
         self.lists(resource)
+    }
+
+    /// Takes the filters of a list of `T`, and answers the columns of a board with the first of them as cards, which `fields` and
+    /// `expand` reshape.
+    pub fn boards<T: ToSchema>(mut self, resource: Resource) -> Self {
+        self.cards = Some(Body::of::<T>());
+        self.narrows(resource)
+    }
+
+    /// Whether `fields` and `expand` reshape what it answers, and what that is.
+    pub fn reshaped(&self) -> Option<&Resource> {
+        let cards = self.narrows.as_ref().filter(|_| self.cards.is_some());
+        self.list.as_ref().or(cards).or(self.shape.as_ref())
     }
 
     /// Takes `fields` and `expand`.
@@ -325,9 +341,8 @@ impl Op {
     /// The names of the fields of a record that it answers: what `fields` may ask for. None where it judges that itself.
     fn field_names(&self) -> Option<Vec<String>> {
         let mut names = Vec::new();
-        if (self.list.is_some() || self.shape.is_some())
-            && let Some(body) = &self.answer.1
-        {
+        let shaped = self.answer.1.as_ref().filter(|_| self.list.is_some() || self.shape.is_some());
+        if let Some(body) = self.cards.as_ref().or(shaped) {
             body.properties(&body.schema, &mut names);
         }
         (!self.exports).then_some(names)

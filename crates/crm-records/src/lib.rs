@@ -28,7 +28,7 @@ pub use base::Base;
 pub use contacts::{contact_ids, contacts_field};
 pub use edit::{Edit, Precondition, RecordInput};
 pub use links::{LinkIds, LinkTable, Links, link_fields};
-pub use log::{Described, created, deleted, diff, updated};
+pub use log::{Described, acted, created, deleted, diff, updated};
 pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate};
 pub use target::Target;
 

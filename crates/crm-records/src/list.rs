@@ -18,6 +18,7 @@ pub(crate) use clause::expression;
 pub use clause::{Clause, Slice, SortKeys, Value, Where};
 pub use field::{Field, Kind, Resource};
 pub(crate) use filter::day;
+pub use filter::start_of_day;
 pub use own::{Neighbours, OwnRecords};
 pub use params::Params;
 pub use related::{Rel, check_related, visible};

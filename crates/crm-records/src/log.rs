@@ -71,6 +71,21 @@ pub async fn updated(
     logged(t, kind, base.id, Some(base.version), "updated", fields, described).await
 }
 
+/// Writes what else was done to a record, which leaves its fields as they are: `action` is one of those of a history, `fields` what is
+/// to be told of it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn acted(
+    t: &mut TenantTx,
+    kind: &str,
+    base: &Base,
+    action: &'static str,
+    fields: Object,
+) -> Result<()> {
+    logged(t, kind, base.id, Some(base.version), action, fields, None).await
+}
+
 pub(crate) async fn logged(
     t: &mut TenantTx,
     kind: &str,

@@ -77,6 +77,11 @@ impl Field {
         Self { rel: Some(rel), ..Self::new(name, Kind::Id) }
     }
 
+    /// Its column bears another name.
+    pub const fn stored_in(self, column: &'static str) -> Self {
+        Self { column, ..self }
+    }
+
     /// May be ordered by. On a large organization that wants an index on `(org_id, column, id)`.
     pub const fn ordered(self) -> Self {
         Self { orderable: true, ..self }

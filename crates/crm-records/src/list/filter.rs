@@ -214,7 +214,7 @@ fn day_of(
 }
 
 /// The first instant of a day: where the clocks skip midnight, the first that there is.
-fn start_of_day(zone: chrono_tz::Tz, day: NaiveDate) -> DateTime<Utc> {
+pub fn start_of_day(zone: chrono_tz::Tz, day: NaiveDate) -> DateTime<Utc> {
     (0..24)
         .filter_map(|hour| day.and_hms_opt(hour, 0, 0))
         .find_map(|local| zone.from_local_datetime(&local).earliest())
