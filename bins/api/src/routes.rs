@@ -11,6 +11,7 @@ mod mail;
 mod notifications;
 mod opportunities;
 mod orgs;
+mod pipelines;
 mod platform;
 mod products;
 mod records;
@@ -57,6 +58,7 @@ pub fn all() -> Routes {
         leads::routes,
         opportunities::routes,
         products::routes,
+        pipelines::routes,
         records::routes,
         notifications::routes,
         search::routes,

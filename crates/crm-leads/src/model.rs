@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use validator::Validate;
 
+use crate::follow_up::{Days, FollowUp};
+
 crm_core::text_enum!(
     /// Where a lead stands. Any to any, except `converted`, which only a conversion reaches and nothing leaves.
     LeadStatus {
@@ -278,7 +280,7 @@ impl LeadFields {
     }
 
     /// What the lead is called where it is mentioned: its title, or whom it is about.
-    pub(crate) fn display_name(&self) -> String {
+    pub fn display_name(&self) -> String {
         let person = [&self.salutation, &self.first_name, &self.last_name];
         let person = person.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ");
         let name =
@@ -320,6 +322,9 @@ pub struct Lead {
     pub stage_id: Option<Uuid>,
     /// Its place in the column, which sorts as text.
     pub position: String,
+    /// How long it has been left alone, and when it is to be spoken to again.
+    #[serde(flatten)]
+    pub follow_up: FollowUp,
     /// Who works on it, and its labels.
     #[serde(flatten)]
     pub links: Links,
@@ -332,11 +337,12 @@ impl Lead {
     pub(crate) const READ_ONLY: &'static [&'static str] = &["is_sample", "stage_id", "position"];
 
     /// A lead as it was stored.
-    pub(crate) fn stored((base, fields, own, links, custom_fields): LeadRow) -> Result<Self> {
+    pub(crate) fn stored((base, fields, own, links, custom_fields): LeadRow, days: Days) -> Result<Self> {
         let (is_sample, stage_id, position) = own;
         // An amount never stands without its currency: a constraint sees to that.
         let fields = fields.settle("USD")?;
-        Ok(Self { base, fields, is_sample, stage_id, position, links, custom_fields })
+        let follow_up = FollowUp::of(&base, &fields, days);
+        Ok(Self { base, fields, is_sample, stage_id, position, follow_up, links, custom_fields })
     }
 
     /// How the lead is found, and what it is called there.

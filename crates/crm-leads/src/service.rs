@@ -11,6 +11,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use crate::follow_up::{Days, FollowUp, OWN_PARAMETERS};
 use crate::model::{LEADS, Lead, LeadFields, LeadRow, LeadStatus, Own};
 
 /// The kind of record and its module.
@@ -48,7 +49,9 @@ macro_rules! lead_columns {
 /// `Forbidden` without `leads.view_lead`; 400 for parameters.
 pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>>> {
     let scope = t.require(LEADS.view)?;
-    let mut selection = LEADS.select(t, params, scope).await?;
+    let mut selection = LEADS.select_more(t, params, scope, OWN_PARAMETERS).await?;
+    let days = Days::of(t);
+    days.conditions(params)?.into_iter().for_each(|condition| selection.and(condition));
     if !selection.mentions("status") {
         let converted = Value::Text(LeadStatus::Converted.as_str().to_owned());
         selection.and(LEADS.resource.compare("status", "IS DISTINCT FROM", converted));
@@ -63,7 +66,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Lead>
                 .await?;
             rows.into_iter()
                 .map(|(base, fields, own, links, custom, keys)| {
-                    Ok((Lead::stored((base, fields, own, links, custom))?, keys))
+                    Ok((Lead::stored((base, fields, own, links, custom), days)?, keys))
                 })
                 .collect()
         })
@@ -82,18 +85,64 @@ pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
     LEADS.found(t, id, found).await
 }
 
+/// What is to become of a lead that an edit would make `converted`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Converting {
+    /// The edit is refused.
+    Refused,
+    /// The rest of the edit is stored; the conversion is left to whoever asked.
+    Left,
+}
+
+impl Converting {
+    /// The status to be stored, and whether a conversion is to follow. `converted` has one door in, the conversion, and none out.
+    pub(crate) fn judge(
+        self,
+        old: Option<LeadStatus>,
+        new: Option<LeadStatus>,
+    ) -> Result<(Option<LeadStatus>, bool)> {
+        let converted = Some(LeadStatus::Converted);
+        let refused = |message: &'static str| {
+            Err(Error::Fields(
+                Code::Conflict,
+                vec![FieldError::new("status", FieldCode::NotAllowed, message)],
+            ))
+        };
+        match (old == converted, new == converted) {
+            (true, false) => refused("a converted lead stays converted"),
+            (false, true) if self == Self::Refused => refused("a lead is converted by its conversion only"),
+            (false, true) => Ok((old, true)),
+            _ => Ok((new, false)),
+        }
+    }
+}
+
 /// Adds a lead.
 ///
 /// # Errors
 /// `Forbidden` without `leads.add_lead`; `Duplicate` for an e-mail address that another lead has; 422.
 pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<Lead> {
+    Ok(create_towards(t, input, Converting::Refused).await?.0)
+}
+
+/// The same for whoever converts leads: with [`Converting::Left`], a lead that is to be `converted` is added without a status, and whether
+/// that is so is answered beside it.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_towards(
+    t: &mut TenantTx,
+    input: RecordInput<LeadFields>,
+    converting: Converting,
+) -> Result<(Lead, bool)> {
     t.require(Leads::ADD)?;
-    refuse_conversion(None, input.fields.status)?;
-    let fields = input.fields.settle(&t.caller().org.currency)?;
+    let (status, converts) = converting.judge(None, input.fields.status)?;
+    let fields = LeadFields { status, ..input.fields }.settle(&t.caller().org.currency)?;
     let (custom_fields, values) = input.custom.settle(t, &LEADS, &CustomValues::default()).await?;
     let base = Base::new(t);
     let lead = Lead {
         position: position::newest(base.id),
+        follow_up: FollowUp::of(&base, &fields, Days::of(t)),
         base,
         fields,
         is_sample: false,
@@ -119,7 +168,7 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
     tally::moved(t, LEADS.resource.kind, None, [lead.fields.tally()]).await?;
     values.store(t, lead.base.id).await?;
     tell_assignees(t, LEAD, lead.base.id, lead.fields.display_name(), (&none, &lead.links)).await?;
-    Ok(lead)
+    Ok((lead, converts))
 }
 
 /// Changes a lead. What the edit leaves as it is makes no new version.
@@ -127,10 +176,27 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<LeadFields>) -> Result<
 /// # Errors
 /// `Forbidden` without `leads.change_lead` or beyond its scope; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
 pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
+    Ok(update_towards(t, id, edit, Converting::Refused).await?.0)
+}
+
+/// The same for whoever converts leads: with [`Converting::Left`], a lead that is to be `converted` keeps its status for now, and whether
+/// that is so is answered beside it.
+///
+/// # Errors
+/// As [`update`].
+pub async fn update_towards(
+    t: &mut TenantTx,
+    id: Uuid,
+    mut edit: Edit,
+    converting: Converting,
+) -> Result<(Lead, bool)> {
     let old = locked(t, LEADS.change, id).await?;
+    FollowUp::strip(&mut edit.body);
     let (partial, had_currency) = (edit.partial, old.fields.currency.is_some());
-    let input: RecordInput<LeadFields> = edit.input(&old, &old.base, Lead::READ_ONLY)?;
-    refuse_conversion(Some(old.fields.status), input.fields.status)?;
+    let server_owned = [Lead::READ_ONLY, FollowUp::FIELDS].concat();
+    let mut input: RecordInput<LeadFields> = edit.input(&old, &old.base, &server_owned)?;
+    let (status, converts) = converting.judge(old.fields.status, input.fields.status)?;
+    input.fields.status = status;
     if partial && had_currency && input.fields.currency.is_none() && input.fields.opportunity_amount.is_some()
     {
         return Err(Error::field("currency", FieldCode::Required, "an amount needs its currency"));
@@ -138,10 +204,11 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
     let fields = input.fields.settle(&t.caller().org.currency)?;
     let (custom_fields, values) = input.custom.settle(t, &LEADS, &old.custom_fields).await?;
     if fields == old.fields && input.links == old.links && custom_fields == old.custom_fields {
-        return Ok(old);
+        return Ok((old, converts));
     }
     let base = old.base.next(t);
-    let new = Lead { base, fields, links: input.links, custom_fields, ..old.clone() };
+    let follow_up = FollowUp::of(&base, &fields, Days::of(t));
+    let new = Lead { base, fields, links: input.links, custom_fields, follow_up, ..old.clone() };
     diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id))))
         .set((base_changes!(leads, new.base), &new.fields, leads::custom_fields.eq(&new.custom_fields)))
         .execute(t.conn()?)
@@ -154,8 +221,10 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead> {
     tell_assignees(t, LEAD, id, new.fields.display_name(), (&old.links, &new.links)).await?;
     let described = new.described();
     let described = (described != old.described()).then_some(described);
-    updated(t, LEADS.resource.kind, &new.base, diff(&old, &new)?, described.as_ref()).await?;
-    Ok(new)
+    let mut changed = diff(&old, &new)?;
+    FollowUp::strip(&mut changed);
+    updated(t, LEADS.resource.kind, &new.base, changed, described.as_ref()).await?;
+    Ok((new, converts))
 }
 
 /// Deletes a lead with its comments, files and history. Within a scope of *own* only its creator may.
@@ -191,11 +260,11 @@ pub async fn describe(t: &mut TenantTx, after: Option<Uuid>, limit: i64) -> Resu
 
 async fn load(t: &mut TenantTx, filter: Where) -> Result<Lead> {
     let row = leads::table.filter(filter).select(lead_columns!(t)).first::<LeadRow>(t.conn()?).await?;
-    Lead::stored(row)
+    Lead::stored(row, Days::of(t))
 }
 
 /// The lead with its row locked before the permission for it is judged, so that what is judged is what is changed.
-async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Lead> {
+pub(crate) async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Lead> {
     let row = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id)));
     let locked = row.select(leads::id).for_update().first::<Uuid>(t.conn()?).await.map_err(Error::from);
     LEADS.found(t, id, locked).await?;
@@ -203,24 +272,6 @@ async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<
     let only: Clause = LEADS.resource.compare("id", "=", Value::Uuid(id));
     let filter = Where(vec![LEADS.resource.in_org(t.org()), only]);
     load(t, filter).await
-}
-
-/// `converted` has one door in, the conversion, and none out.
-fn refuse_conversion(old: Option<Option<LeadStatus>>, new: Option<LeadStatus>) -> Result<()> {
-    let converted = Some(LeadStatus::Converted);
-    let refused = |message: &'static str| {
-        Err(Error::Fields(Code::Conflict, vec![FieldError::new("status", FieldCode::NotAllowed, message)]))
-    };
-    match (old, new) {
-        (Some(old), new) if old == converted && new != converted => {
-            refused("a converted lead stays converted")
-        }
-        (Some(old), new) if old != converted && new == converted => {
-            refused("a lead is converted by its conversion only")
-        }
-        (None, new) if new == converted => refused("a lead is converted by its conversion only"),
-        _ => Ok(()),
-    }
 }
 
 fn email_taken(error: diesel::result::Error) -> Error {

@@ -27,11 +27,26 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let suppression = ann.post("/api/mail/suppressions/", &suppression).await.expect(201);
     let field = json!({"target": "leads", "key": "secret", "label": "Secret", "field_type": "text"});
     let field = ann.post("/api/custom-fields/", &field).await.expect(201);
+    let pipeline = ann.post("/api/leads/pipelines/", &json!({"name": "Secret"})).await.expect(201);
+    let stage = &pipeline["stages"][0];
     let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
     let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
-    let ids =
-        [&account, &contact, &webhook, &comment, &file, &tag, &team, &role, &token, &field, &suppression]
-            .map(|value| value["id"].as_str().unwrap().to_owned());
+    let ids = [
+        &account,
+        &contact,
+        &webhook,
+        &pipeline,
+        stage,
+        &comment,
+        &file,
+        &tag,
+        &team,
+        &role,
+        &token,
+        &field,
+        &suppression,
+    ]
+    .map(|value| value["id"].as_str().unwrap().to_owned());
     let mut all = vec![lead.to_owned(), ann.member_id(), ann.org["id"].as_str().unwrap().to_owned()];
     all.extend(ids);
     all.extend(deals(ann).await);

@@ -25,6 +25,7 @@ mod mail;
 mod notifications;
 mod opportunities;
 mod permissions;
+mod pipelines;
 mod products;
 mod retries;
 mod search;

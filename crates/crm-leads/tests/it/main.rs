@@ -137,3 +137,24 @@ async fn converted_has_one_door() {
     );
     assert_eq!(titles(&db, &system, &[("status", "converted")]).await, ["Done"]);
 }
+
+#[tokio::test]
+async fn days_are_counted_from_today_in_the_organizations_own_time_zone() {
+    let database = crm_testkit::fresh_database().await;
+    let db = &database.db;
+    let system = org(db, "EUR").await;
+    let lead = db
+        .tenant(&system, async |t| crm_leads::create(t, input(json!({"title": "Silent"}))).await)
+        .await
+        .unwrap();
+    let now = async || {
+        let lead = db.tenant(&system, async |t| crm_leads::find(t, lead.base.id).await).await.unwrap();
+        let stale = titles(db, &system, &[("stale", "true")]).await.len();
+        (lead.follow_up.days_since_last_contact, lead.follow_up.is_stale, stale, lead.base.version)
+    };
+    assert_eq!(now().await, (0, false, 0, 1));
+    db.clock().advance(chrono::TimeDelta::days(30));
+    assert_eq!(now().await, (30, false, 0, 1), "not more than thirty");
+    db.clock().advance(chrono::TimeDelta::days(1));
+    assert_eq!(now().await, (31, true, 1, 1));
+}
