@@ -6,6 +6,7 @@ mod auth;
 mod changes;
 mod contacts;
 mod custom_fields;
+mod dashboard;
 mod leads;
 mod mail;
 mod notifications;
@@ -62,6 +63,7 @@ pub fn all() -> Routes {
         records::routes,
         notifications::routes,
         search::routes,
+        dashboard::routes,
         mail::routes,
         audit::routes,
         tokens::routes,

@@ -14,6 +14,7 @@ mod bulk;
 mod changes;
 mod contacts;
 mod custom_fields;
+mod dashboard;
 mod documents;
 mod exports;
 mod files;
