@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use crm_core::{Caller, OrgInfo};
 use crm_records::tally::{self, Tally};
-use crm_schema::leads;
+use crm_schema::{leads, stage_aging};
 use crm_testkit::fresh_database;
 use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl};
 use diesel_async::RunQueryDsl;
@@ -186,6 +186,86 @@ impl Office {
         self.people[who].clone()
     }
 
+    async fn add_account(&mut self, number: usize) {
+        let (assigned_to, teams) = self.links();
+        let body = json!({
+            "name": format!("Account {number}"),
+            "is_active": self.rng.random_bool(0.7),
+            "assigned_to": assigned_to,
+            "teams": teams,
+        });
+        let who = self.people[[0, 1, 2, 4][number % 4]].clone();
+        let account = who.post("/api/accounts/", &body).await.expect(201);
+        // Whoever may look at an account may look at its people.
+        let (assigned_to, teams) = self.links();
+        let person = json!({
+            "first_name": "Somebody",
+            "last_name": format!("Number {number}"),
+            "account_id": if self.rng.random_bool(0.5) { account["id"].clone() } else { Value::Null },
+            "assigned_to": assigned_to,
+            "teams": teams,
+            "is_active": self.rng.random_bool(0.8),
+        });
+        who.post("/api/contacts/", &person).await.expect(201);
+        if number.is_multiple_of(5) {
+            let at = format!("/api/accounts/{}/", account["id"].as_str().unwrap());
+            who.patch(&at, &json!({"is_active": false})).await.expect(200);
+        }
+    }
+
+    async fn add_deal(&mut self, number: usize) {
+        let (assigned_to, teams) = self.links();
+        let stages = [
+            "PROSPECTING",
+            "QUALIFICATION",
+            "PROPOSAL",
+            "PROPOSAL",
+            "NEGOTIATION",
+            "CLOSED_WON",
+            "CLOSED_WON",
+            "CLOSED_LOST",
+        ];
+        let stage = self.one_of(&stages);
+        let amount = self.rng.random_range(1..100_000);
+        let worth = stage == "CLOSED_WON" || self.rng.random_bool(0.8);
+        let body = json!({
+            "name": format!("Deal {number}"),
+            "stage": stage,
+            "amount": worth.then(|| amount.to_string()),
+            "currency": self.one_of(&["EUR", "USD", "JPY"]),
+            "closed_on": self.day(),
+            "assigned_to": assigned_to,
+            "teams": teams,
+        });
+        let who = self.anybody();
+        let deal = who.post("/api/opportunities/", &body).await.expect(201);
+        let at = format!("/api/opportunities/{}/", deal["id"].as_str().unwrap());
+        match self.rng.random_range(0..8) {
+            0 => drop(who.patch(&at, &json!({"stage": "NEGOTIATION"})).await.expect(200)),
+            1 => drop(who.patch(&at, &json!({"amount": "77", "currency": "EUR"})).await.expect(200)),
+            2 => assert_eq!(self.people[0].delete(&at).await.status, 204),
+            _ => {}
+        }
+    }
+
+    async fn work(&mut self, numbers: std::ops::Range<usize>) {
+        for number in numbers {
+            self.add_lead().await;
+            if number.is_multiple_of(2) {
+                self.add_account(number).await;
+            }
+            self.add_deal(number).await;
+        }
+    }
+
+    /// Lets days pass, after which everybody has to sign in again.
+    async fn rest(&mut self, days: i64) {
+        self.people[0].app.db.clock().advance(TimeDelta::days(days));
+        for person in &mut self.people {
+            *person = person.sign_in_again().await;
+        }
+    }
+
     async fn add_lead(&mut self) {
         let (assigned_to, teams) = self.links();
         let body = json!({
@@ -220,25 +300,21 @@ async fn each_figure_is_the_sum_of_its_list_for_whoever_asks() {
     let database = fresh_database().await;
     let app = TestApp::on(database.db.clone()).await;
     let today = noon(&app, |_| true);
-    let mut office = Office::open(&app, today + Days::new(8)).await;
-    for _ in 0..40 {
-        office.add_lead().await;
-    }
-    // What came in more than a week ago may have been forgotten.
-    app.db.clock().advance(TimeDelta::days(8));
-    for person in &mut office.people {
-        *person = person.sign_in_again().await;
-    }
-    for _ in 0..40 {
-        office.add_lead().await;
-    }
+    let mut office = Office::open(&app, today + Days::new(16)).await;
+    // Some come in so long ago that they have been forgotten, and some deals rot or get slow.
+    office.work(0..30).await;
+    office.rest(5).await;
+    office.work(30..60).await;
+    office.rest(11).await;
+    office.work(60..80).await;
     let mut told = Vec::new();
     for person in office.people.clone() {
         let dashboard = person.dashboard().await;
         assert_eq!(dashboard["today"], office.today.to_string());
         told.push(person.borne_out(&dashboard).await);
         let queue = person.today("?limit=50").await;
-        person.borne_out(&queue).await;
+        let reasons = person.borne_out(&queue).await.0;
+        assert!(reasons >= 7 || told.len() != 1, "{queue}: there is every reason");
         let sources = queue["summary"]["sources"].as_array().unwrap().iter();
         let sum: i64 = sources.map(|source| source["count"].as_i64().unwrap()).sum();
         assert_eq!(queue["summary"]["count"], sum);
@@ -293,6 +369,69 @@ async fn today_is_the_day_of_the_organization() {
         );
         ann.borne_out(&queue).await;
     }
+}
+
+#[actix_web::test]
+async fn what_was_won_this_month_goes_by_the_days_of_the_organization() {
+    let database = fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let last = noon(&app, |day| day.succ_opt().unwrap().day() == 1);
+    let ann = app.founder().await;
+    for (name, day, amount) in [("Old", last, "100"), ("New", last.succ_opt().unwrap(), "20")] {
+        let won = json!({"name": name, "stage": "CLOSED_WON", "amount": amount, "currency": "EUR", "closed_on": day.to_string()});
+        ann.post("/api/opportunities/", &won).await.expect(201);
+    }
+    for (zone, amount) in [("Pacific/Auckland", "20.00"), ("America/Los_Angeles", "100.00")] {
+        ann.patch("/api/org/settings/", &json!({"timezone": zone})).await.expect(200);
+        let dashboard = ann.dashboard().await;
+        let won = &dashboard["opportunities"]["won_this_month"];
+        assert_eq!((&won["count"], &won["amounts"][0]["amount"]), (&json!(1), &json!(amount)), "{zone}");
+        ann.borne_out(&dashboard).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_deal_that_stays_too_long_is_slow_and_then_rotten() {
+    let database = fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let mut ann = app.founder().await;
+    let closing = (app.db.clock().now().date_naive() + TimeDelta::days(12)).to_string();
+    let deal = json!({"name": "Chairs", "stage": "PROPOSAL", "amount": "100", "currency": "EUR", "closed_on": closing});
+    ann.post("/api/opportunities/", &deal).await.expect(201);
+    for (days, reasons, later) in [
+        (9, vec![], 1),
+        (1, vec!["slow_deal"], 1),
+        (4, vec!["overdue_deal", "slow_deal"], 0),
+        (1, vec!["rotten_deal", "overdue_deal"], 0),
+    ] {
+        app.db.clock().advance(TimeDelta::days(days));
+        ann = ann.sign_in_again().await;
+        let today = ann.today("").await;
+        let sources = today["summary"]["sources"].as_array().unwrap();
+        assert_eq!(sources.iter().map(|source| &source["reason"]).collect::<Vec<_>>(), reasons);
+        assert_eq!(today["queue"].as_array().unwrap().len(), reasons.len().min(1), "shown once");
+        assert_eq!(today["later"].as_array().unwrap().len(), later);
+        ann.borne_out(&today).await;
+    }
+    let first = ann.today("").await["queue"][0].clone();
+    assert_eq!(
+        (&first["title"], &first["detail"]),
+        (&json!("Chairs"), &json!("100.00 EUR, PROPOSAL for 15 days"))
+    );
+    assert_eq!((&first["due"], &first["kind"]), (&json!(closing), &json!("opportunity")));
+    let program = ann.the_program();
+    let patient = app.db.tenant(&program, async |t| -> crm_core::Result<()> {
+        let row = (
+            stage_aging::org_id.eq(t.org()),
+            stage_aging::stage.eq("PROPOSAL"),
+            stage_aging::expected_days.eq(30),
+        );
+        diesel::insert_into(stage_aging::table).values(row).execute(t.conn()?).await?;
+        Ok(())
+    });
+    patient.await.unwrap();
+    let sources = ann.today("").await["summary"]["sources"].clone();
+    assert_eq!(sources.as_array().unwrap().len(), 1, "only the closing date is left: {sources}");
 }
 
 #[actix_web::test]
