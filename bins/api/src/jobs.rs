@@ -6,18 +6,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crm_core::Db;
-use crm_identity::Identity;
+use crm_identity::{Identity, InTheNameOf};
 use crm_jobs::{Failure, Job, Schedule, Worker};
 use crm_mail::Mailer;
 use crm_notifications::Notifier;
 use crm_records::attachments::{DELETE_FILES, DeletedFiles};
 use crm_records::orphans;
 use crm_storage::{Key, Storage};
+use crm_transfer::Importable;
 use crm_webhooks::Webhooks;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::routes::TARGETS;
+use crate::routes::{IMPORTABLE, TARGETS};
 use crate::startup::{Running, cause};
 
 #[cfg(test)]
@@ -94,6 +95,10 @@ impl Jobs {
                 crm_mail::deliver(&self.db, job, async |message| self.mailer.send(message).await).await
             }
             DELETE_FILES => self.delete_files(job).await,
+            crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
+                let who = |org, member| InTheNameOf { org, member };
+                Importable::work(&IMPORTABLE, &self.db, &self.storage, job, who).await
+            }
             crm_custom_fields::BACKFILL => {
                 let batch = job.payload()?;
                 job.inside(&self.db, async |t| crm_custom_fields::backfill(t, batch).await).await

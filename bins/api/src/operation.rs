@@ -11,7 +11,9 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Responder};
 use crm_access::{Require, has_perm};
 use crm_core::{Caller, Error, Principal, Result};
+use crm_identity::InTheNameOf;
 use crm_records::list::{Page, Resource};
+use crm_transfer::Importable;
 use utoipa::openapi::schema::{AllOfBuilder, ArrayItems, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -390,6 +392,8 @@ impl CalledAt {
 #[derive(Default)]
 pub struct Routes {
     operations: Vec<Op>,
+    /// The modules that can be imported into.
+    pub importable: Vec<Importable<InTheNameOf>>,
     handlers: BTreeMap<&'static str, Vec<(Method, actix_web::Route)>>,
 }
 

@@ -7,6 +7,7 @@ mod changes;
 mod contacts;
 mod custom_fields;
 mod dashboard;
+mod imports;
 mod leads;
 mod mail;
 mod notifications;
@@ -27,7 +28,11 @@ mod transfer;
 mod users;
 mod webhooks;
 
+use std::sync::LazyLock;
+
+use crm_identity::InTheNameOf;
 use crm_records::Target;
+use crm_transfer::Importable;
 pub use search::SEARCHABLE;
 
 use crate::operation::Routes;
@@ -39,7 +44,11 @@ pub const TARGETS: &[Target] = &[
     crm_leads::LEADS,
     crm_opportunities::OPPORTUNITIES,
     crm_products::PRODUCTS,
+    crm_transfer::IMPORTS,
 ];
+
+/// The modules that can be imported into: all that [`all`] declares by their usual routes.
+pub static IMPORTABLE: LazyLock<Vec<Importable<InTheNameOf>>> = LazyLock::new(|| all().importable);
 
 /// All of them.
 pub fn all() -> Routes {
@@ -60,6 +69,7 @@ pub fn all() -> Routes {
         opportunities::routes,
         products::routes,
         pipelines::routes,
+        imports::routes,
         records::routes,
         notifications::routes,
         search::routes,

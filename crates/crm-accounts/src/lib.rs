@@ -1,5 +1,6 @@
 //! Accounts: the companies that are dealt with, their people, and what their deals come to.
 
+mod many;
 mod model;
 mod rollups;
 mod service;

@@ -25,7 +25,8 @@ crm_records::module!(
         add: "accounts.add_account",
         delete: "accounts.delete_account",
         fields: AccountFields,
-        record: Account
+        record: Account,
+        many: crate::many::create_many
     }
 );
 

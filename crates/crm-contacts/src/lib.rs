@@ -1,5 +1,6 @@
 //! Contacts: the people that are dealt with, and the accounts they belong to.
 
+mod many;
 mod model;
 mod service;
 

@@ -25,7 +25,8 @@ crm_records::module!(
         add: "contacts.add_contact",
         delete: "contacts.delete_contact",
         fields: ContactFields,
-        record: Contact
+        record: Contact,
+        many: crate::many::create_many
     }
 );
 

@@ -136,6 +136,58 @@ impl Holder {
     }
 }
 
+/// A member in whose name the program works: one who asked for work that is done later, or for whom an operator acts.
+#[derive(Debug, Clone, Copy)]
+pub struct InTheNameOf {
+    /// The organization.
+    pub org: OrgId,
+    /// The membership.
+    pub member: MemberId,
+}
+
+/// Finds one row if the membership, the account and the organization are active.
+#[derive(QueryId)]
+struct NamedStanding {
+    member: MemberId,
+    org: OrgId,
+}
+
+impl Query for NamedStanding {
+    type SqlType = (MemberSql, SqlUuid);
+}
+
+impl QueryFragment<Pg> for NamedStanding {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT ");
+        out.push_sql(MEMBER);
+        out.push_sql(", u.id FROM memberships m JOIN organizations o ON o.is_active AND o.id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" JOIN users u ON u.id = m.user_id AND u.is_active JOIN roles r ON r.id = m.role_id AND r.org_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" WHERE m.state = 'active' AND m.org_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" AND m.id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.member)?;
+        out.push_sql(NO_PLATFORM_ADMIN);
+        Ok(())
+    }
+}
+
+impl CallerSource for InTheNameOf {
+    fn org(&self) -> OrgId {
+        self.org
+    }
+
+    async fn caller(&self, conn: &AsyncPgConnection) -> Result<Caller> {
+        let Self { org, member } = *self;
+        let found = NamedStanding { member, org }.get_result::<(MemberRow, UserId)>(&mut &*conn).await;
+        let (member, user) = found.optional()?.ok_or_else(|| {
+            Error::Unauthenticated("the member in whose name this is to be done is no longer active".into())
+        })?;
+        caller(org, user, member)
+    }
+}
+
 fn caller(org: OrgId, user: UserId, member: MemberRow) -> Result<Caller> {
     let (member, role, is_builtin, role_name, grants, name, currency, timezone, teams) = member;
     Ok(Caller {

@@ -41,6 +41,7 @@ mod users;
 mod viewer;
 
 pub use access_tokens::{Credential, OrgClaims, Scopes, TokenClaims};
+pub use caller::InTheNameOf;
 pub use directory::{OrgRole, OrgSummary};
 pub use events::{Client, Event, EventKind, RequestInfo, audit};
 pub use invitations::Invite;

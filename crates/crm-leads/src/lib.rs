@@ -6,6 +6,7 @@
 mod board;
 mod conversion;
 mod follow_up;
+mod many;
 mod model;
 mod moves;
 mod pipelines;
@@ -16,6 +17,7 @@ pub use board::{BOARD_PARAMETERS, Board, BoardMode, BoardPipeline, Column, kanba
 pub use conversion::{lock, mark_converted, mark_unconverted};
 pub use crm_core::Industry;
 pub use follow_up::{FollowUp, LEAD_FILTERS};
+pub use many::create_many;
 pub use model::{LEADS, Lead, LeadFields, LeadRating, LeadSource, LeadStatus};
 pub use moves::{LeadMove, move_card, move_towards};
 pub use pipelines::{

@@ -25,7 +25,8 @@ crm_records::module!(
         add: "leads.add_lead",
         delete: "leads.delete_lead",
         fields: LeadFields,
-        record: Lead
+        record: Lead,
+        many: crate::many::create_many
     }
 );
 
@@ -274,7 +275,7 @@ pub(crate) async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid)
     load(t, filter).await
 }
 
-fn email_taken(error: diesel::result::Error) -> Error {
+pub(crate) fn email_taken(error: diesel::result::Error) -> Error {
     let message = "another lead of the organization has this e-mail address";
     Error::unique(error, "leads_org_id_email_normalized_key", "email", message)
 }

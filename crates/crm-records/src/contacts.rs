@@ -88,6 +88,14 @@ pub async fn join(t: &mut TenantTx, record: Uuid, contact: Uuid) -> Result<bool>
     Ok(joined.execute(t.conn()?).await? > 0)
 }
 
+/// Links new contacts to records, each to one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn join_many(t: &mut TenantTx, links: impl Iterator<Item = (Uuid, Uuid)>) -> Result<()> {
+    LINKS.store_many(t, links).await
+}
+
 /// Takes one contact from a record.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ mod number;
 mod target;
 mod values;
 
-pub use change::{CustomChange, Filtered};
+pub use change::{CustomChange, Definitions, Filtered};
 pub use definition::{Choice, Choices, FieldType};
 pub use index::{fill, forget};
 pub use target::{CustomTarget, lock};

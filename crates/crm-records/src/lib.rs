@@ -14,6 +14,7 @@ pub mod history;
 mod links;
 pub mod list;
 mod log;
+mod many;
 mod module;
 pub mod orphans;
 pub mod position;
@@ -29,6 +30,7 @@ pub use contacts::{contact_ids, contacts_field};
 pub use edit::{Edit, Precondition, RecordInput};
 pub use links::{LinkIds, LinkTable, Links, link_fields};
 pub use log::{Described, acted, created, deleted, diff, updated};
+pub use many::{Verdicts, created_many};
 pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate};
 pub use target::Target;
 

@@ -61,7 +61,7 @@ impl Links {
     }
 }
 
-const ASSIGNEES: LinkTable = LinkTable {
+pub(crate) const ASSIGNEES: LinkTable = LinkTable {
     table: "record_assignees",
     owner: "record_id",
     linked: "membership_id",
@@ -70,7 +70,7 @@ const ASSIGNEES: LinkTable = LinkTable {
     field: "assigned_to",
     what: "an active member",
 };
-const TEAMS: LinkTable = LinkTable {
+pub(crate) const TEAMS: LinkTable = LinkTable {
     table: "record_teams",
     owner: "record_id",
     linked: "team_id",
@@ -79,7 +79,7 @@ const TEAMS: LinkTable = LinkTable {
     field: "teams",
     what: "a team",
 };
-const TAGS: LinkTable = LinkTable {
+pub(crate) const TAGS: LinkTable = LinkTable {
     table: "record_tags",
     owner: "record_id",
     linked: "tag_id",

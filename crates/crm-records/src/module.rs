@@ -6,7 +6,7 @@ use uuid::Uuid;
 use validator::Validate;
 
 use crate::list::{Page, Params, Shaped};
-use crate::{Base, Edit, Precondition, RecordInput, Target};
+use crate::{Base, Edit, Precondition, RecordInput, Target, Verdicts};
 
 /// A module whose records are made, changed and taken away by the five usual services: what serves every such module alike (the usual
 /// routes, bulk operations, import, export) goes through this, and each method does nothing but call the module's own function.
@@ -46,6 +46,31 @@ pub trait Module {
     /// `Forbidden`; `Duplicate`; 422.
     async fn create(t: &mut TenantTx, input: RecordInput<Self::Fields>) -> Result<Self::Record>;
 
+    /// Adds many, each for itself; one that is refused takes no other with it. `dry` judges them and adds none. Where a module has no
+    /// faster way they are added one by one.
+    ///
+    /// # Errors
+    /// `Forbidden`; ours; any where they can't be added together, and then none of them is: whoever asks adds them one by one.
+    async fn create_many(
+        t: &mut TenantTx,
+        inputs: Vec<RecordInput<Self::Fields>>,
+        dry: bool,
+    ) -> Result<Verdicts> {
+        let mut verdicts = Verdicts::with_capacity(inputs.len());
+        for input in inputs {
+            let made = t.savepoint(async |t| {
+                let base = Self::base(&Self::create(t, input).await?).clone();
+                if dry { Err(Tried::Fine(base)) } else { Ok(base) }
+            });
+            verdicts.push(match made.await {
+                Ok(base) | Err(Tried::Fine(base)) => Ok(base),
+                Err(Tried::Refused(error)) if error.code().status() >= 500 => return Err(error),
+                Err(Tried::Refused(error)) => Err(error),
+            });
+        }
+        Ok(verdicts)
+    }
+
     /// Changes one. What the edit leaves as it is makes no new version.
     ///
     /// # Errors
@@ -57,6 +82,18 @@ pub trait Module {
     /// # Errors
     /// `Forbidden`; `NotFound`; `Stale`; `InUse`.
     async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()>;
+}
+
+/// What came of a creation that may have been a trial.
+enum Tried {
+    Fine(Base),
+    Refused(Error),
+}
+
+impl From<Error> for Tried {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// The parameter of a creation that lets a record be made although one like it is there.
@@ -75,10 +112,11 @@ pub fn allow_duplicate(params: &Params) -> Result<bool> {
     }
 }
 
-/// Declares a [`Module`] whose methods are the functions `list`, `find`, `create`, `update` and `delete` in scope.
+/// Declares a [`Module`] whose methods are the functions `list`, `find`, `create`, `update` and `delete` in scope; `many` names that
+/// which adds many at once, where there is one.
 #[macro_export]
 macro_rules! module {
-    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty }) => {
+    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty $(, many: $many:path)? }) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $module;
@@ -112,6 +150,16 @@ macro_rules! module {
             ) -> $crate::export::Result<$record> {
                 create(t, input).await
             }
+
+            $(
+                async fn create_many(
+                    t: &mut $crate::export::TenantTx,
+                    inputs: ::std::vec::Vec<$crate::RecordInput<$fields>>,
+                    dry: bool,
+                ) -> $crate::export::Result<$crate::Verdicts> {
+                    $many(t, inputs, dry).await
+                }
+            )?
 
             async fn update(
                 t: &mut $crate::export::TenantTx,

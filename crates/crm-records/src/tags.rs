@@ -100,7 +100,10 @@ fn tag((base, fields, slug): Row) -> Tag {
 }
 
 /// The form under which two names are the same tag. Letters of any script count, so no name but punctuation is empty.
-fn slug(name: &str) -> Result<String> {
+///
+/// # Errors
+/// 422 for a name without a letter or a digit.
+pub fn slug(name: &str) -> Result<String> {
     let words: Vec<_> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
         return Err(Error::field(

@@ -29,7 +29,9 @@ pub enum Holds {
     Date,
     /// An instant.
     Timestamp,
-    /// An id, or several.
+    /// An id.
+    Id,
+    /// Several.
     Ids,
     /// What a relation points at, by address or name.
     Related(Rel),
@@ -74,7 +76,8 @@ pub async fn columns_of<M: Module>(t: &mut TenantTx) -> Result<Vec<Column>> {
             (Kind::Bool, _) => Holds::Bool,
             (Kind::Date, _) => Holds::Date,
             (Kind::Timestamp, _) => Holds::Timestamp,
-            (Kind::Id | Kind::Link(_), _) => Holds::Ids,
+            (Kind::Id, _) => Holds::Id,
+            (Kind::Link(_), _) => Holds::Ids,
             (Kind::Text | Kind::Email, _) => Holds::Text,
         });
         let name = match (&holds, known) {

@@ -254,7 +254,7 @@ pub(super) fn routes(r: &mut Routes) {
 }
 
 /// How long an upload may take as a whole.
-const UPLOAD_TIME_LIMIT: Duration = Duration::from_secs(600);
+pub(super) const UPLOAD_TIME_LIMIT: Duration = Duration::from_secs(600);
 
 type Listed<T> = Result<web::Json<Page<Shaped<T>>>, Problem>;
 
@@ -376,7 +376,7 @@ pub(super) async fn add_file(
         .json(attachment))
 }
 
-async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
+pub(super) async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
     let malformed = |why: String| Error::Refused(Code::MalformedRequest, why.into());
     let part = tokio::time::timeout(TIME_LIMIT, form.next())
         .await

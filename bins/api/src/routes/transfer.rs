@@ -17,13 +17,13 @@ use crate::problem::Problem;
 /// How much of a finished file is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Declares export and bulk operations of a [`Module`].
+/// Declares export, import and bulk operations of a [`Module`].
 macro_rules! transfer_routes {
     ($r:expr, $module:ty, $name:literal) => {{
         use crm_records::Module;
         use $crate::extract::{Ctx, Json, Query};
         use $crate::operation::{Op, Permit::Permission};
-        use $crate::routes::transfer as shared;
+        use $crate::routes::{imports, transfer as shared};
         const OF: crm_records::Target = <$module as Module>::TARGET;
         $r.add(
             Op::get(
@@ -48,7 +48,36 @@ macro_rules! transfer_routes {
             .answers::<crm_transfer::BulkAnswer>(200)
             .refuses(&[412]),
             async |ctx: Ctx, body: Json| shared::bulk::<$module>(ctx, body).await,
+        )
+        .add(
+            Op::post(
+                concat!("/api/", $name, "/import/preview/"),
+                concat!("preview_import_of_", $name),
+                Permission(crm_transfer::ADD_IMPORT),
+                "What importing a table of text would do, row by row; writes nothing",
+            )
+            .takes_file()
+            .takes_query(imports::PREVIEW_QUERY)
+            .answers::<crm_transfer::Preview>(200),
+            async |ctx: Ctx, query: Query, form: actix_multipart::Multipart| {
+                imports::preview::<$module>(ctx, query, form).await
+            },
+        )
+        .add(
+            Op::post(
+                concat!("/api/", $name, "/import/"),
+                concat!("import_", $name),
+                Permission(crm_transfer::ADD_IMPORT),
+                "Import a table of text of up to 25 MiB and 200,000 rows; the work goes on after the answer",
+            )
+            .takes_file()
+            .takes_query(imports::IMPORT_QUERY)
+            .answers::<crm_transfer::Import>(202),
+            async |ctx: Ctx, query: Query, form: actix_multipart::Multipart| {
+                imports::import::<$module>(ctx, query, form).await
+            },
         );
+        $r.importable.push(crm_transfer::Importable::of::<$module>());
     }};
 }
 pub(super) use transfer_routes;

@@ -31,9 +31,11 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let stage = &pipeline["stages"][0];
     let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
     let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
+    let import = ann.upload("/api/leads/import/", "secret.csv", b"title\nSecret\n").await.expect(202);
     let ids = [
         &account,
         &contact,
+        &import,
         &webhook,
         &pipeline,
         stage,

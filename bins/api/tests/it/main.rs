@@ -18,6 +18,7 @@ mod dashboard;
 mod documents;
 mod exports;
 mod files;
+mod imports;
 mod isolation;
 mod leads;
 mod limits;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::definition::Definition;
-use super::index::{Row, put};
+use super::index::{Row, put, upsert};
 use super::{CUSTOM_FIELDS, CustomTarget, CustomValues, MAX_ACTIVE};
 use crate::Target;
 
@@ -14,6 +14,9 @@ diesel::define_sql_function! {
     /// The definitions of a module, which stay as they are until the transaction ends.
     fn custom_fields_for_writing(org_id: SqlUuid, target: Text) -> Jsonb;
 }
+
+/// Values that are put in by one statement.
+const MOST_ROWS: usize = 5_000;
 
 /// What a body says of a record's custom fields.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +50,23 @@ impl Filtered {
     pub async fn store(self, t: &mut TenantTx, record: Uuid) -> Result<()> {
         put(t, record, self.rows, &self.cleared).await
     }
+
+    /// The same for new records, once they are there.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn store_many(t: &mut TenantTx, records: impl Iterator<Item = (Uuid, Self)>) -> Result<()> {
+        let mut rows =
+            records.flat_map(|(record, filtered)| filtered.rows.into_iter().map(move |row| (record, row)));
+        loop {
+            // A statement takes so many values.
+            let batch: Vec<_> = rows.by_ref().take(MOST_ROWS).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            upsert(t, batch.into_iter()).await?;
+        }
+    }
 }
 
 impl CustomChange {
@@ -75,13 +95,27 @@ impl CustomChange {
         target: &Target,
         stored: &CustomValues,
     ) -> Result<(CustomValues, Filtered)> {
+        if self == Self::Keep {
+            return Ok((stored.clone(), Filtered::default()));
+        }
+        self.judge(&Definitions::for_writing(t, target).await?, stored)
+    }
+
+    /// The same by definitions that are known already.
+    ///
+    /// # Errors
+    /// As [`CustomChange::settle`].
+    pub fn judge(
+        self,
+        Definitions(definitions): &Definitions,
+        stored: &CustomValues,
+    ) -> Result<(CustomValues, Filtered)> {
         let (sent, partial) = match self {
             Self::Keep => return Ok((stored.clone(), Filtered::default())),
             Self::Merge(sent) => (sent, true),
             Self::Replace(sent) => (sent, false),
         };
-        let definitions = for_writing(t, target).await?;
-        let mut faults = unknown(&sent, &definitions);
+        let mut faults = unknown(&sent, definitions);
         let mut values = stored.values.clone();
         let mut filtered = Filtered::default();
         for definition in definitions.iter().filter(|definition| definition.is_active) {
@@ -115,14 +149,24 @@ impl CustomChange {
     }
 }
 
-async fn for_writing(t: &mut TenantTx, target: &Target) -> Result<Vec<Definition>> {
-    let kind = target.resource.kind;
-    let module =
-        CustomTarget::of(kind).ok_or_else(|| Error::internal(format!("{kind} has no custom fields")))?;
-    let org: OrgId = t.org();
-    let found = diesel::select(custom_fields_for_writing(org, module.as_str()));
-    let found: Value = found.get_result(t.conn()?).await?;
-    serde_json::from_value(found).map_err(Error::internal)
+/// The definitions of a module, which stay as they are until the transaction ends.
+#[derive(Debug)]
+pub struct Definitions(Vec<Definition>);
+
+impl Definitions {
+    /// Those by which records of `target` are written.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn for_writing(t: &mut TenantTx, target: &Target) -> Result<Self> {
+        let kind = target.resource.kind;
+        let module =
+            CustomTarget::of(kind).ok_or_else(|| Error::internal(format!("{kind} has no custom fields")))?;
+        let org: OrgId = t.org();
+        let found = diesel::select(custom_fields_for_writing(org, module.as_str()));
+        let found: Value = found.get_result(t.conn()?).await?;
+        serde_json::from_value(found).map(Self).map_err(Error::internal)
+    }
 }
 
 /// Keys that nobody defined, or that are not in use any more.

@@ -60,7 +60,7 @@ pub(super) async fn put(t: &mut TenantTx, record: Uuid, rows: Vec<Row>, cleared:
     upsert(t, rows.into_iter().map(|row| (record, row))).await
 }
 
-async fn upsert(t: &mut TenantTx, rows: impl Iterator<Item = (Uuid, Row)>) -> Result<()> {
+pub(super) async fn upsert(t: &mut TenantTx, rows: impl Iterator<Item = (Uuid, Row)>) -> Result<()> {
     let org = t.org();
     let rows: Vec<_> = rows
         .map(|(record, row)| (custom_values::org_id.eq(org), custom_values::record_id.eq(record), row))

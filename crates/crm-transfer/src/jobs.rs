@@ -1,0 +1,134 @@
+//! Imports as background work.
+
+use std::pin::Pin;
+
+use crm_core::{CallerSource, Db, Error, MemberId, Result, TenantTx};
+use crm_jobs::{Failure, Job, NewJob, System};
+use crm_records::Module;
+use crm_storage::Storage;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::{ImportState, locked, store};
+use crate::run::{Progress, run};
+use crate::undo::undo;
+
+/// The kind of the jobs that import; their payload is [`Work`].
+pub const IMPORT: &str = "import";
+
+/// The kind of the jobs that take an import back.
+pub const UNDO_IMPORT: &str = "import_undo";
+
+/// Which import, and in whose name.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Work {
+    /// The import.
+    pub import: Uuid,
+    /// The member who asked for it.
+    pub member: MemberId,
+}
+
+impl Work {
+    /// Work on an import in the name of the caller.
+    ///
+    /// # Errors
+    /// `Forbidden` for the program itself.
+    pub fn of(t: &TenantTx, import: Uuid) -> Result<Self> {
+        let member = t.actor().ok_or_else(|| Error::Forbidden("an import is a member's".into()))?;
+        Ok(Self { import, member })
+    }
+
+    /// Has it done after this transaction. One behind the other where a member wants several.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn put(self, t: &mut TenantTx, kind: &'static str) -> Result<()> {
+        NewJob::new(kind, &self)?.put(t).await
+    }
+}
+
+type Working<'a> = Pin<Box<dyn Future<Output = Result<Progress>> + 'a>>;
+
+/// A module that can be imported into, found by its name.
+pub struct Importable<W> {
+    /// As in its path.
+    pub name: &'static str,
+    /// The permission to delete what was imported.
+    pub delete: &'static str,
+    run: for<'a> fn(&'a Db, &'a Storage, &'a W, Uuid, &'a dyn Fn(i32)) -> Working<'a>,
+    undo: for<'a> fn(&'a Db, &'a W, Uuid) -> Working<'a>,
+}
+
+impl<W: CallerSource + 'static> Importable<W> {
+    /// The module `M`.
+    pub const fn of<M: Module + 'static>() -> Self {
+        Self {
+            name: M::NAME,
+            delete: M::DELETE,
+            run: |db, storage, who, id, shown| Box::pin(run::<M>(db, storage, who, id, shown)),
+            undo: |db, who, id| Box::pin(undo::<M>(db, who, id)),
+        }
+    }
+
+    /// Works on an import: see [`run`].
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn run(
+        &self,
+        db: &Db,
+        storage: &Storage,
+        who: &W,
+        id: Uuid,
+        shown: &dyn Fn(i32),
+    ) -> Result<Progress> {
+        (self.run)(db, storage, who, id, shown).await
+    }
+
+    /// Does a job of one of the kinds [`IMPORT`] and [`UNDO_IMPORT`] as the member whom `who` finds.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn work(
+        all: &[Self],
+        db: &Db,
+        storage: &Storage,
+        job: &Job,
+        who: impl Fn(crm_core::OrgId, MemberId) -> W,
+    ) -> Result<(), Failure> {
+        let work: Work = job.payload()?;
+        let org = job.org_id.ok_or_else(|| Failure::Final("the job has no organization".into()))?;
+        let system = System(org);
+        let import = db.tenant(&system, async |t| locked(t, work.import).await).await?;
+        let Some(module) = all.iter().find(|module| module.name == import.fields.module) else {
+            return Err(Failure::Final("an import into no module".into()));
+        };
+        let who = who(org, work.member);
+        let (kind, done) = match job.kind.as_str() {
+            UNDO_IMPORT => (UNDO_IMPORT, (module.undo)(db, &who, work.import).await),
+            _ => (IMPORT, (module.run)(db, storage, &who, work.import, &|_| ()).await),
+        };
+        match done {
+            Ok(Progress::Finished) => Ok(()),
+            Ok(Progress::More) => job.inside(db, async |t| work.put(t, kind).await).await,
+            Err(error) if error.code().status() >= 500 => Err(error.into()),
+            // Whoever asked for it is not there any more, or may not do it any more.
+            Err(error) => Ok(given_up(db, &system, work.import, &error).await?),
+        }
+    }
+}
+
+async fn given_up(db: &Db, system: &System, id: Uuid, error: &Error) -> Result<()> {
+    db.tenant(system, async |t| {
+        let mut import = locked(t, id).await?;
+        import.fields.state = match import.fields.state {
+            ImportState::Queued | ImportState::Running => ImportState::Failed,
+            // It can be asked for again.
+            ImportState::Undoing => ImportState::Done,
+            other => other,
+        };
+        import.fields.error = Some(error.to_string().chars().take(2_000).collect());
+        store(t, &import).await
+    })
+    .await
+}
