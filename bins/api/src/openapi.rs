@@ -254,6 +254,8 @@ fn parameters(op: &Op) -> Vec<Parameter> {
     }
     if op.exports {
         all.push(query("fields", "Only these columns, in this order, separated by commas.", text()));
+        let format = "`csv`, as which it is documented here, or `xlsx`; `csv` unless told.";
+        all.push(query("format", format, text()));
     } else if let Some(resource) = op.reshaped() {
         all.push(query("fields", "Only these fields, separated by commas.", text()));
         let relations: Vec<_> =

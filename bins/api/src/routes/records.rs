@@ -84,7 +84,7 @@ macro_rules! module_routes {
             async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete::<$module>(ctx, id, condition).await,
         );
         $crate::routes::records::record_routes!($r, $name, $word, TARGET);
-        $crate::routes::transfer::transfer_routes!($r, $module, $name);
+        $crate::routes::transfer::transfer_routes!($r, $module, $name, $filters);
     }};
 }
 pub(super) use module_routes;

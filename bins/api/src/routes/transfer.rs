@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Declares export, import and bulk operations of a [`Module`].
 macro_rules! transfer_routes {
-    ($r:expr, $module:ty, $name:literal) => {{
+    ($r:expr, $module:ty, $name:literal, $filters:expr) => {{
         use crm_records::Module;
         use $crate::extract::{Ctx, Json, Query};
         use $crate::operation::{Op, Permit::Permission};
@@ -33,7 +33,7 @@ macro_rules! transfer_routes {
                 "The list as a file: every row that the filters let through, as CSV or as a workbook of Excel",
             )
             .exports(OF.resource)
-            .takes_query(&[("format", "`csv`, as which it is documented here, or `xlsx`; `csv` unless told.")])
+            .takes_query($filters)
             .answers_bytes("text/csv"),
             async |ctx: Ctx, query: Query| shared::export::<$module>(ctx, query).await,
         )
