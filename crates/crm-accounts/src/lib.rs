@@ -1,6 +1,7 @@
 //! Accounts: the companies that are dealt with, their people, and what their deals come to.
 
 mod many;
+mod merge;
 mod model;
 mod rollups;
 mod service;

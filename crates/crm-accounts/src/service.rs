@@ -200,13 +200,13 @@ pub(crate) async fn write(t: &mut TenantTx, new: &Account) -> Result<()> {
     Ok(())
 }
 
-async fn load(t: &mut TenantTx, filter: Where) -> Result<Account> {
+pub(crate) async fn load(t: &mut TenantTx, filter: Where) -> Result<Account> {
     let row = accounts::table.filter(filter).select(account_columns!(t)).first::<AccountRow>(t.conn()?);
     Account::stored(row.await?)
 }
 
 /// The account with its row locked before the permission for it is judged, so that what is judged is what is changed.
-pub(crate) async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Account> {
+async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Account> {
     let row = accounts::table.filter(accounts::org_id.eq(t.org()).and(accounts::id.eq(id)));
     let locked = row.select(accounts::id).for_update().first::<Uuid>(t.conn()?).await.map_err(Error::from);
     ACCOUNTS.found(t, id, locked).await?;

@@ -208,13 +208,13 @@ pub(crate) async fn write(t: &mut TenantTx, new: &Contact) -> Result<()> {
     Ok(())
 }
 
-async fn load(t: &mut TenantTx, filter: Where) -> Result<Contact> {
+pub(crate) async fn load(t: &mut TenantTx, filter: Where) -> Result<Contact> {
     let row = contacts::table.filter(filter).select(contact_columns!(t)).first::<ContactRow>(t.conn()?);
     Ok(Contact::stored(row.await?))
 }
 
 /// The contact with its row locked before the permission for it is judged, so that what is judged is what is changed.
-pub(crate) async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Contact> {
+async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid) -> Result<Contact> {
     let row = contacts::table.filter(contacts::org_id.eq(t.org()).and(contacts::id.eq(id)));
     let locked = row.select(contacts::id).for_update().first::<Uuid>(t.conn()?).await.map_err(Error::from);
     CONTACTS.found(t, id, locked).await?;

@@ -15,6 +15,7 @@ mod links;
 pub mod list;
 mod log;
 mod many;
+pub mod merge;
 mod module;
 pub mod orphans;
 pub mod position;
@@ -37,6 +38,8 @@ pub use target::Target;
 #[doc(hidden)]
 pub mod export {
     //! What the macros of this crate name.
+    pub use crm_core::body::Object;
     pub use crm_core::{Result, TenantTx};
+    pub use serde_json::Value;
     pub use uuid::Uuid;
 }

@@ -121,6 +121,7 @@ pub(crate) async fn logged(
 /// Those of the database.
 pub async fn deleted(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
     crate::attachments::forget_files(t, id).await?;
+    crate::merge::forget(t, id).await?;
     let (org, actor, now) = (t.org(), t.actor(), t.now());
     let call = sql::record_deleted(org, id, kind, actor, Uuid::now_v7(), now);
     diesel::select(call).execute(t.conn()?).await?;

@@ -1,13 +1,14 @@
 use actix_web::web;
 use crm_accounts::{ACCOUNTS, Accounts, Rollups};
 
-use super::records::module_routes;
+use super::records::{merge_routes, module_routes};
 use crate::extract::{Ctx, Pk};
 use crate::operation::{Op, Permit::Permission, Routes};
 use crate::problem::Problem;
 
 pub(super) fn routes(r: &mut Routes) {
     module_routes!(r, Accounts, "accounts", "account", list: "List accounts");
+    merge_routes!(r, Accounts, "accounts", "account");
     r.add(
         Op::get(
             "/api/accounts/{id}/rollups/",

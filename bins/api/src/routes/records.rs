@@ -11,13 +11,14 @@ use crm_records::comments::{self, Comment};
 use crm_records::followers::{self, Following};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
+use crm_records::merge::{self, Merge, Mergeable};
 use crm_records::usage;
 use crm_records::{Module, RecordInput, Target, allow_duplicate};
 use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
 use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::TARGETS;
+use super::{TARGETS, versioned};
 use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, TIME_LIMIT, View, created};
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
@@ -88,6 +89,55 @@ macro_rules! module_routes {
     }};
 }
 pub(super) use module_routes;
+
+/// Declares the merges of a module whose records can be made one.
+macro_rules! merge_routes {
+    ($r:expr, $module:ty, $name:literal, $word:literal) => {{
+        use crm_records::Module;
+        use crm_records::merge::{MERGES, Merge, MergeFields};
+        use $crate::extract::{Ctx, Json, Pk, Query};
+        use $crate::operation::{Op, Permit::Permission};
+        use $crate::routes::records as shared;
+        type Record = <$module as Module>::Record;
+        const TARGET: crm_records::Target = <$module as Module>::TARGET;
+        $r.add(
+            Op::post(
+                concat!("/api/", $name, "/{id}/merge/"),
+                concat!("merge_", $name),
+                Permission(TARGET.change),
+                "Merge another one into this one, whose id stays; the other's leads here from then on",
+            )
+            .takes::<MergeFields>()
+            .answers::<Record>(200)
+            .refuses(&[409, 410]),
+            async |ctx: Ctx, id: Pk, body: Json| shared::merge::<$module>(ctx, id, body).await,
+        )
+        .add(
+            Op::get(
+                concat!("/api/", $name, "/{id}/merges/"),
+                concat!("list_", $word, "_merges"),
+                Permission(TARGET.view),
+                "What was merged into a record",
+            )
+            .lists(MERGES)
+            .answers_page::<Merge>()
+            .refuses(&[410]),
+            async |ctx: Ctx, id: Pk, query: Query| shared::list_merges(ctx, &TARGET, id, query).await,
+        )
+        .add(
+            Op::post(
+                concat!("/api/", $name, "/merges/{id}/undo/"),
+                concat!("undo_", $word, "_merge"),
+                Permission(TARGET.change),
+                "Undo a merge within 30 days; the id is the merge's. Answers the record that is back",
+            )
+            .answers::<Record>(200)
+            .refuses(&[409]),
+            async |ctx: Ctx, id: Pk| shared::undo_merge::<$module>(ctx, id).await,
+        );
+    }};
+}
+pub(super) use merge_routes;
 
 /// Declares the comments, files and history of a module whose records are a `Target`.
 macro_rules! record_routes {
@@ -294,6 +344,20 @@ pub(super) async fn update<M: Module>(
 pub(super) async fn delete<M: Module>(ctx: Ctx, id: Pk, condition: IfMatch) -> Result<HttpResponse, Problem> {
     ctx.tenant(async |t| M::delete(t, id.0, &condition.0).await).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+pub(super) async fn merge<M: Mergeable>(ctx: Ctx, id: Pk, body: Json) -> Result<HttpResponse, Problem> {
+    let record = ctx.tenant(async |t| merge::merge::<M>(t, id.0, body.0).await).await?;
+    Ok(HttpResponse::Ok().insert_header(versioned(M::base(&record).version)).json(record))
+}
+
+pub(super) async fn undo_merge<M: Mergeable>(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
+    let record = ctx.tenant(async |t| merge::undo::<M>(t, id.0).await).await?;
+    Ok(HttpResponse::Ok().insert_header(versioned(M::base(&record).version)).json(record))
+}
+
+pub(super) async fn list_merges(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Merge> {
+    Ok(web::Json(ctx.tenant(async |t| merge::list(t, target, id.0, &query.0).await).await?))
 }
 
 pub(super) async fn list_comments(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Comment> {

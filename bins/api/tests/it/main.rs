@@ -24,6 +24,7 @@ mod leads;
 mod limits;
 mod lists;
 mod mail;
+mod merges;
 mod notifications;
 mod opportunities;
 mod permissions;

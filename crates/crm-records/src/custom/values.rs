@@ -37,6 +37,22 @@ impl CustomValues {
         self.shown().find(|(known, _)| *known == key).map(|(_, value)| value)
     }
 
+    /// Takes those over that are missing here; answers them.
+    pub(crate) fn fill(&mut self, others: &Self) -> Object {
+        let missing = others.values.iter().filter(|(key, _)| !self.values.contains_key(*key));
+        let given: Object = missing.map(|(key, value)| (key.clone(), value.clone())).collect();
+        self.values.extend(given.clone());
+        given
+    }
+
+    /// Clears those that still are as they were given; answers their keys.
+    pub(crate) fn take_back(&mut self, given: &Object) -> Vec<String> {
+        let still = given.iter().filter(|(key, value)| self.values.get(*key) == Some(*value));
+        let keys: Vec<String> = still.map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| drop(self.values.remove(key)));
+        keys
+    }
+
     fn shown(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.values.iter().filter(|(key, _)| !self.hidden.contains(key))
     }
