@@ -139,8 +139,15 @@ async fn what_looks_like_another_account_is_said_and_named_only_to_whoever_may_s
         let message = told["errors"][0]["message"].as_str().unwrap();
         assert!(!message.contains("Acme") && !message.contains(id(&acme)), "{message}");
         assert!(message.contains("that you may not see"), "{message}");
-        bob.post("/api/accounts/?allow_duplicate=true", &twin).await.expect(201);
     }
+    let twin =
+        json!({"name": "B", "email": "INFO@acme.example", "phone": "+4930901820", "website": "acme.example"});
+    let (code, fields) = ann.post("/api/accounts/?allow_duplicate=false", &twin).await.problem(409);
+    assert_eq!(
+        (code.as_str(), fields),
+        ("possible_duplicate", ["email", "phone", "website"].map(str::to_owned).to_vec())
+    );
+    bob.post("/api/accounts/?allow_duplicate=true", &twin).await.expect(201);
     for unlike in [
         json!({"name": "F", "phone": "+1 30 901820"}),
         json!({"name": "G", "phone": "030 901820"}),

@@ -196,9 +196,9 @@ async fn a_merge_is_undone_within_thirty_days_and_no_later() {
     };
     let undo = async |id: Uuid| db.tenant(&system, async |t| merge::undo::<Accounts>(t, id).await).await;
     let first = merged().await;
-    clock.advance(chrono::TimeDelta::days(30));
+    clock.advance(chrono::TimeDelta::days(29));
     undo(first).await.unwrap();
     let second = merged().await;
-    clock.advance(chrono::TimeDelta::days(30) + chrono::TimeDelta::seconds(1));
+    clock.advance(chrono::TimeDelta::days(30));
     assert_eq!(undo(second).await.unwrap_err().code(), Code::Conflict);
 }

@@ -1,0 +1,1 @@
+REVOKE DELETE ON record_followers FROM crm_app;
