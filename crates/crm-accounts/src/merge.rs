@@ -9,16 +9,10 @@ use crm_records::{Base, Described};
 use crate::model::{Account, AccountFields};
 use crate::service::{Accounts, check_creator, load, name_taken, write};
 
-/// What points at an account.
+/// What points at an account: contacts and deals, which are records of their own, and what only belongs to one.
 const POINTERS: &[Pointer] = &[
     crm_contacts::PRIMARY_ACCOUNT,
-    Pointer {
-        table: "opportunities",
-        column: "account_id",
-        key: "id",
-        kind: Some("opportunity"),
-        pairs: false,
-    },
+    crm_opportunities::ACCOUNT_OF_A_DEAL,
     Pointer { table: "conversions", column: "account_id", key: "lead_id", kind: None, pairs: false },
     Pointer { table: "account_messages", column: "account_id", key: "id", kind: None, pairs: false },
 ];

@@ -136,7 +136,6 @@ pub struct AccountFields {
     /// Its people: ids of contacts.
     #[diesel(skip_insertion, skip_update)]
     #[diesel(select_expression = contact_ids("accounts"), select_expression_type = LinkIds)]
-    #[validate(length(max = 1000, message = "1000 contacts at most"))]
     pub contacts: Vec<Uuid>,
 }
 

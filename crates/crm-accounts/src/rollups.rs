@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use crm_core::{Money, Result, TenantTx};
+use crm_opportunities::Stage;
 use crm_records::list::{Rel, visible};
 use crm_schema::opportunities;
 use diesel::dsl::{count_star, min, sql};
@@ -47,7 +48,7 @@ pub async fn rollups(t: &mut TenantTx, id: Uuid) -> Result<Rollups> {
     let of_account = opportunities::org_id.eq(t.org()).and(opportunities::account_id.eq(id));
     type Row = (String, Option<String>, i64, Option<i64>, Option<NaiveDate>);
     let rows: Vec<Row> = opportunities::table
-        .filter(of_account.and(opportunities::stage.ne("CLOSED_LOST")))
+        .filter(of_account.and(opportunities::stage.ne(Stage::ClosedLost.as_str())))
         .filter(visible(t, Rel::Opportunity))
         .group_by((opportunities::stage, opportunities::currency))
         .select((
@@ -63,7 +64,7 @@ pub async fn rollups(t: &mut TenantTx, id: Uuid) -> Result<Rollups> {
     let mut all = Rollups::default();
     let (mut open, mut won) = (BTreeMap::new(), BTreeMap::new());
     for (stage, currency, count, amount, first) in rows {
-        let (number, sums) = if stage == "CLOSED_WON" {
+        let (number, sums) = if stage == Stage::ClosedWon.as_str() {
             all.first_won_on = all.first_won_on.into_iter().chain(first).min();
             (&mut all.won_count, &mut won)
         } else {

@@ -37,6 +37,7 @@ crm_records::fillable!(ContactFields {
 
 impl Mergeable for Contacts {
     const POINTERS: &'static [Pointer] = POINTERS;
+    const NARROWED: &'static [&'static str] = &["accounts"];
 
     fn base_mut(contact: &mut Contact) -> &mut Base {
         &mut contact.base

@@ -13,3 +13,12 @@ pub use model::{
 };
 pub use service::{FILTERS, Opportunities, create, delete, describe, find, free_name, list, update};
 pub use stage::Stage;
+
+/// The account of opportunities: for a merge of accounts.
+pub const ACCOUNT_OF_A_DEAL: crm_records::merge::Pointer = crm_records::merge::Pointer {
+    table: "opportunities",
+    column: "account_id",
+    key: "id",
+    kind: Some(OPPORTUNITIES.resource.kind),
+    pairs: false,
+};

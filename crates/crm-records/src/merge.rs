@@ -88,6 +88,9 @@ pub trait Mergeable: Module<Record: Clone> {
     /// What points at one of its records, beside what hangs on every record.
     const POINTERS: &'static [Pointer];
 
+    /// Fields that are shown to each caller as far as they may see, which have no place in a history that all read.
+    const NARROWED: &'static [&'static str] = &[];
+
     /// The base of a record, to give it another version.
     fn base_mut(record: &mut Self::Record) -> &mut Base;
 
@@ -231,8 +234,7 @@ pub async fn merge<M: Mergeable>(t: &mut TenantTx, winner_id: Uuid, body: Object
         .execute(t.conn()?)
         .await?;
     tally::moved(t, target.resource.kind, [M::tally(&winner), M::tally(&loser)], [M::tally(&merged)]).await?;
-    let mut fields = diff(&winner, &merged)?;
-    fields.insert("merged".into(), json!([null, loser_id]));
+    let fields = changed::<M>(&winner, &merged, json!([null, loser_id]))?;
     log::<M>(t, &merged, "merged", fields).await?;
     let away =
         record_merged_away(t.org(), loser_id, target.resource.kind, t.actor(), Uuid::now_v7(), t.now());
@@ -302,8 +304,7 @@ pub async fn undo<M: Mergeable>(t: &mut TenantTx, id: Uuid) -> Result<M::Record>
     })?;
     let (parted, loser) = (whole::<M>(t, winner_id).await?, whole::<M>(t, loser_id).await?);
     tally::moved(t, kind, [M::tally(&winner)], [M::tally(&parted), M::tally(&loser)]).await?;
-    let mut fields = diff(&winner, &parted)?;
-    fields.insert("merged".into(), json!([loser_id, null]));
+    let fields = changed::<M>(&winner, &parted, json!([loser_id, null]))?;
     log::<M>(t, &parted, "unmerged", fields).await?;
     let back = [("merged_into".to_owned(), json!([winner_id, null]))].into_iter().collect();
     log::<M>(t, &loser, "unmerged", back).await?;
@@ -362,6 +363,14 @@ pub(crate) async fn forget(t: &mut TenantTx, winner: Uuid) -> Result<()> {
         diesel::delete(records::table.filter(these)).execute(t.conn()?).await?;
     }
     Ok(())
+}
+
+/// What a merge did to the winner.
+fn changed<M: Mergeable>(old: &M::Record, new: &M::Record, merged: Value) -> Result<Object> {
+    let mut fields = diff(old, new)?;
+    fields.retain(|field, _| !M::NARROWED.contains(&field.as_str()));
+    fields.insert("merged".into(), merged);
+    Ok(fields)
 }
 
 async fn log<M: Mergeable>(t: &mut TenantTx, record: &M::Record, action: &str, fields: Object) -> Result<()> {
