@@ -15,11 +15,10 @@ use crate::part::Part;
 use crate::statement::Statement;
 
 /// Leads that somebody may still have to do with, word for word as in the index of follow-ups.
-pub(crate) const OPEN: &str =
-    "leads.status IS DISTINCT FROM 'converted' AND leads.status IS DISTINCT FROM 'closed'";
+pub(crate) const OPEN: &str = "status IS DISTINCT FROM 'converted' AND status IS DISTINCT FROM 'closed'";
 
 /// Hot leads that somebody works on, word for word as in the indexes of hot leads.
-pub(crate) const HOT: &str = "leads.rating = 'HOT' AND leads.status IN ('assigned', 'in process')";
+pub(crate) const HOT: &str = "rating = 'HOT' AND status IN ('assigned', 'in process')";
 
 /// The same as lists.
 pub(crate) const OPEN_LIST: &str = "/api/leads/?status__ne=converted&status__ne=closed";
@@ -218,9 +217,10 @@ async fn newest_hot(t: &mut TenantTx, part: &Part) -> Result<Vec<HotLead>> {
     let mut query = Statement::<HotRow>::new();
     query.push(
         "SELECT id, coalesce(record_title(id), ''), first_name, last_name, company_name, last_contacted, next_follow_up, \
-         created_at FROM leads WHERE ",
+         created_at",
     );
-    query.push(part.visible(t)).push(" AND ").push(HOT).push(" ORDER BY leads.id DESC LIMIT 10");
+    part.walk(t, &mut query);
+    query.push(" AND ").push(HOT).push(" ORDER BY id DESC LIMIT 10");
     Ok(query.load(t.conn()?).await?)
 }
 

@@ -44,16 +44,17 @@ pub struct ContactFigures {
     pub all: CountFigure,
 }
 
-/// The figures at a glance, in five statements at most. `targets` are the kinds of record that there are.
+/// The figures at a glance, in six statements at most. `targets` are the kinds of record that there are.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn overview(t: &mut TenantTx, targets: &[Target]) -> Result<Dashboard> {
     let days = Days::of(t);
-    let [accounts, contacts, leads, deals] =
-        ["account", "contact", "lead", "opportunity"].map(|kind| Part::of(t, targets, kind));
-    let whole: Vec<&str> = [accounts, contacts, leads, deals]
-        .iter()
+    let [accounts, contacts, deals] =
+        ["account", "contact", "opportunity"].map(|kind| Part::of(t, targets, kind));
+    let leads = Part::known(t, targets, "lead").await?;
+    let whole: Vec<&str> = [&accounts, &contacts, &leads, &deals]
+        .into_iter()
         .flatten()
         .filter(|part| part.is_whole())
         .map(|part| part.resource.kind)
@@ -64,7 +65,7 @@ pub async fn overview(t: &mut TenantTx, targets: &[Target]) -> Result<Dashboard>
             tallies.iter().filter(|((known, bucket), _)| known == kind && buckets.contains(&bucket.as_str()));
         of.map(|(_, sum)| sum.count).sum()
     };
-    let own = own_people(t, accounts, contacts).await?;
+    let own = own_people(t, accounts.as_ref(), contacts.as_ref()).await?;
     let leads = match leads {
         Some(part) => Some(leads::figures(t, &part, &tallies, &days).await?),
         None => None,
@@ -96,8 +97,8 @@ pub async fn overview(t: &mut TenantTx, targets: &[Target]) -> Result<Dashboard>
 /// Active accounts and contacts counted, where the caller does not see all of them.
 async fn own_people(
     t: &mut TenantTx,
-    accounts: Option<Part>,
-    contacts: Option<Part>,
+    accounts: Option<&Part>,
+    contacts: Option<&Part>,
 ) -> Result<(Option<i64>, Option<i64>)> {
     let [accounts, contacts] = [accounts, contacts].map(|part| part.filter(|part| !part.is_whole()));
     if accounts.is_none() && contacts.is_none() {

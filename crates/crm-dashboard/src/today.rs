@@ -37,7 +37,7 @@ pub struct Today {
     pub later: Vec<LaterItem>,
 }
 
-/// What the caller has to do today, in five statements at most. `targets` are the kinds of record that there are.
+/// What the caller has to do today, in seven statements at most. `targets` are the kinds of record that there are.
 ///
 /// # Errors
 /// 400 for a limit that is none; those of the database.
@@ -45,11 +45,11 @@ pub async fn today(t: &mut TenantTx, targets: &[Target], params: &Params) -> Res
     let limit = params.get("limit").map_or(Ok(DEFAULT_LIMIT), limit)?;
     let days = Days::of(t);
     let (mut sources, mut entries) = (Vec::new(), Vec::new());
-    if let Some(part) = Part::of(t, targets, "lead") {
+    if let Some(part) = Part::known(t, targets, "lead").await? {
         sources.extend(count_leads(t, &part, &days).await?);
         entries.extend(find_leads(t, &part, &days).await?);
     }
-    if let Some(part) = Part::of(t, targets, "opportunity") {
+    if let Some(part) = Part::known(t, targets, "opportunity").await? {
         let aging = Aging::read(t, &days).await?;
         sources.extend(count_deals(t, &part, &days, &aging).await?);
         entries.extend(find_deals(t, &part, &days, &aging).await?);
@@ -74,12 +74,12 @@ fn source(reason: Reason, count: i64, list: String) -> (Reason, TodaySource) {
 
 /// As a condition on the leads that [`leads::HOT`] leaves: contacted long ago.
 fn quiet<S>(query: &mut Statement<S>, days: &Days) {
-    query.push("leads.last_contacted <= ").push(days.long_ago);
+    query.push("last_contacted <= ").push(days.long_ago);
 }
 
 /// Never contacted, although it came in long ago.
 fn untouched<S>(query: &mut Statement<S>, days: &Days) {
-    query.push("leads.last_contacted IS NULL AND leads.created_at <= ").push(week_ago(days));
+    query.push("last_contacted IS NULL AND created_at <= ").push(week_ago(days));
 }
 
 fn week_ago(days: &Days) -> DateTime<Utc> {
@@ -133,28 +133,26 @@ type Lead = (String, Uuid, Option<NaiveDate>, DateTime<Utc>, String, String);
 async fn find_leads(t: &mut TenantTx, part: &Part, days: &Days) -> Result<Vec<Entry>> {
     let mut query = Statement::<LeadRow>::new();
     query.push("SELECT reason, id, day, created_at, detail, coalesce(record_title(id), '') FROM (");
-    let visible = part.visible(t);
     let begin = |query: &mut Statement<LeadRow>, select: &'static str, which: &'static str| {
-        query.push(select).push(
-            " AS day, leads.created_at, coalesce(leads.company_name, leads.email, '') AS detail FROM leads WHERE ",
-        );
-        query.push(visible.clone()).push(" AND ").push(which).push(" AND ");
+        query.push(select).push(" AS day, created_at, coalesce(company_name, email, '') AS detail");
+        part.walk(t, query);
+        query.push(" AND ").push(which).push(" AND ");
     };
-    begin(&mut query, "(SELECT 'overdue_follow_up' AS reason, leads.id, leads.next_follow_up", leads::OPEN);
-    query.push("leads.next_follow_up < ").push(days.today);
-    query.push(" ORDER BY leads.next_follow_up, leads.id LIMIT 25) UNION ALL ");
-    begin(&mut query, "(SELECT 'follow_up_today', leads.id, leads.next_follow_up", leads::OPEN);
-    query.push("leads.next_follow_up = ").push(days.today);
-    query.push(" ORDER BY leads.next_follow_up, leads.id LIMIT 25) UNION ALL ");
-    begin(&mut query, "(SELECT 'quiet_hot_lead', leads.id, leads.last_contacted", leads::HOT);
+    begin(&mut query, "(SELECT 'overdue_follow_up' AS reason, id, next_follow_up", leads::OPEN);
+    query.push("next_follow_up < ").push(days.today);
+    query.push(" ORDER BY next_follow_up, id LIMIT 25) UNION ALL ");
+    begin(&mut query, "(SELECT 'follow_up_today', id, next_follow_up", leads::OPEN);
+    query.push("next_follow_up = ").push(days.today);
+    query.push(" ORDER BY next_follow_up, id LIMIT 25) UNION ALL ");
+    begin(&mut query, "(SELECT 'quiet_hot_lead', id, last_contacted", leads::HOT);
     quiet(&mut query, days);
-    query.push(" ORDER BY leads.last_contacted, leads.id LIMIT 25) UNION ALL ");
-    begin(&mut query, "(SELECT 'untouched_hot_lead', leads.id, NULL::date", leads::HOT);
+    query.push(" ORDER BY last_contacted, id LIMIT 25) UNION ALL ");
+    begin(&mut query, "(SELECT 'untouched_hot_lead', id, NULL::date", leads::HOT);
     untouched(&mut query, days);
-    query.push(" ORDER BY leads.id LIMIT 25) UNION ALL ");
-    begin(&mut query, "(SELECT 'later', leads.id, leads.next_follow_up", leads::OPEN);
-    query.push("leads.next_follow_up >= ").push(days.tomorrow).push(" AND leads.next_follow_up <= ");
-    query.push(days.soon).push(" ORDER BY leads.next_follow_up, leads.id LIMIT 6)) found");
+    query.push(" ORDER BY id LIMIT 25) UNION ALL ");
+    begin(&mut query, "(SELECT 'later', id, next_follow_up", leads::OPEN);
+    query.push("next_follow_up >= ").push(days.tomorrow).push(" AND next_follow_up <= ");
+    query.push(days.soon).push(" ORDER BY next_follow_up, id LIMIT 6)) found");
     let rows: Vec<Lead> = query.load(t.conn()?).await?;
     let entry = |(reason, id, day, at, detail, title): Lead| Entry {
         reason: Reason::of_word(&reason),

@@ -50,6 +50,11 @@ impl StageAging {
         let days = self.expected_days as i64;
         days + (days + 1) / 2
     }
+
+    /// From which whole day on a deal is slow: the expected ones, or fewer where the organization wants to be warned before.
+    fn yellow_days(self) -> i64 {
+        i64::from(self.warning_days.map_or(self.expected_days, |warning| warning.min(self.expected_days)))
+    }
 }
 
 /// What is expected of every open stage, in the order of the board.
@@ -80,11 +85,14 @@ impl Aging {
     pub fn status(&self, stage: Stage, days: i64) -> AgingStatus {
         match self.0.iter().find(|aging| aging.stage == stage) {
             Some(aging) if days >= aging.red_days() => AgingStatus::Red,
-            Some(aging) if days >= i64::from(aging.warning_days.unwrap_or(aging.expected_days)) => {
-                AgingStatus::Yellow
-            }
+            Some(aging) if days >= aging.yellow_days() => AgingStatus::Yellow,
             _ => AgingStatus::Green,
         }
+    }
+
+    /// From which whole day on a deal is yellow, and from which it is red, in each open stage.
+    pub fn limits(&self) -> impl Iterator<Item = (Stage, i64, i64)> {
+        self.0.iter().map(|aging| (aging.stage, aging.yellow_days(), aging.red_days()))
     }
 
     /// In how many days a deal is expected to leave a stage; none for a closed one.
@@ -183,9 +191,13 @@ mod tests {
 
     #[test]
     fn a_deal_is_red_at_one_and_a_half_times_the_expected_days_and_not_before() {
-        for (expected, warning, yellow, red) in
-            [(14, None, 14, 21), (10, Some(4), 4, 15), (7, None, 7, 11), (1, None, 1, 2)]
-        {
+        for (expected, warning, yellow, red) in [
+            (14, None, 14, 21),
+            (10, Some(4), 4, 15),
+            (10, Some(30), 10, 15),
+            (7, None, 7, 11),
+            (1, None, 1, 2),
+        ] {
             let aging = Aging(vec![StageAging {
                 stage: Stage::Proposal,
                 expected_days: expected,

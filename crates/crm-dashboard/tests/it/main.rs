@@ -10,9 +10,12 @@ use crm_core::{Caller, Db, Result, TenantTx};
 use crm_leads::LEADS;
 use crm_records::Target;
 use crm_records::list::{Neighbours, Params, Resource};
+use crm_schema::{changes, leads, records};
 use crm_testkit::{member, org};
+use diesel::ExpressionMethods;
 use diesel::connection::InstrumentationEvent;
 use diesel_async::AsyncConnection;
+use uuid::Uuid;
 
 const fn target(
     kind: &'static str,
@@ -81,4 +84,72 @@ async fn a_dashboard_takes_eight_statements_at_most_whoever_asks() {
         assert_eq!(seen, [role != BuiltinRole::Courier; 4], "{role:?}");
         assert!(figures > 3 || role == BuiltinRole::Courier, "the counter counts: {figures}");
     }
+}
+
+/// More leads than are looked at one by one.
+const MANY: i64 = 1_050;
+
+#[tokio::test]
+async fn whoever_owns_very_many_records_is_answered_by_a_walk_with_the_same_truth() {
+    use diesel_async::RunQueryDsl;
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    let who = member(&db, &system, BuiltinRole::User).await;
+    let other = member(&db, &system, BuiltinRole::User).await;
+    let mut ids: Vec<Uuid> = (0..=MANY).map(|_| Uuid::now_v7()).collect();
+    ids.sort();
+    let made = db.tenant(&system, async |t| -> Result<()> {
+        let (org, now) = (t.org(), t.now());
+        let yesterday = now.with_timezone(&t.caller().org.timezone).date_naive().pred_opt();
+        // The newest is somebody else's.
+        let owner = |id: &Uuid| if Some(id) == ids.last() { other.member } else { who.member };
+        let record = |id: &Uuid| (records::org_id.eq(org), records::id.eq(*id), records::kind.eq("lead"));
+        let lead = |id: &Uuid| {
+            (
+                leads::org_id.eq(org),
+                leads::id.eq(*id),
+                leads::created_at.eq(now),
+                leads::updated_at.eq(now),
+                leads::created_by.eq(owner(id)),
+                leads::status.eq("assigned"),
+                leads::rating.eq("HOT"),
+                leads::next_follow_up.eq(yesterday),
+                leads::position.eq("8"),
+            )
+        };
+        let change = |id: &Uuid| {
+            (
+                changes::org_id.eq(org),
+                changes::id.eq(*id),
+                changes::record_id.eq(*id),
+                changes::action.eq("created"),
+                changes::created_at.eq(now),
+            )
+        };
+        let rows: Vec<_> = ids.iter().map(record).collect();
+        diesel::insert_into(records::table).values(rows).execute(t.conn()?).await?;
+        let rows: Vec<_> = ids.iter().map(lead).collect();
+        diesel::insert_into(leads::table).values(rows).execute(t.conn()?).await?;
+        let rows: Vec<_> = ids.iter().map(change).collect();
+        diesel::insert_into(changes::table).values(rows).execute(t.conn()?).await?;
+        Ok(())
+    });
+    made.await.unwrap();
+    let params = Params::default();
+    let told = db.tenant(&who, async |t| -> Result<_> {
+        let overview = crm_dashboard::overview(t, TARGETS).await?;
+        let today = crm_dashboard::today(t, TARGETS, &params).await?;
+        Ok((overview, today, crm_dashboard::activities(t, TARGETS, &params).await?))
+    });
+    let (overview, today, lately) = told.await.unwrap();
+    let figures = overview.leads.unwrap();
+    assert_eq!(
+        (figures.hot.count, figures.follow_ups.overdue.count, today.summary.count),
+        (MANY, MANY, MANY)
+    );
+    let newest: Vec<Uuid> = ids.iter().rev().skip(1).take(10).copied().collect();
+    assert_eq!(figures.hot.newest.iter().map(|lead| lead.id).collect::<Vec<_>>(), newest);
+    assert_eq!(lately.results.iter().map(|activity| activity.record_id).collect::<Vec<_>>(), newest);
+    let oldest: Vec<Uuid> = ids.iter().take(8).copied().collect();
+    assert_eq!(today.queue.iter().map(|item| item.record_id).collect::<Vec<_>>(), oldest);
 }
