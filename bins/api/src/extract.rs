@@ -375,7 +375,29 @@ impl FromRequest for Json {
     }
 }
 
+/// Any JSON as the body, not yet judged: that happens after the permission.
+#[derive(Debug, Clone)]
+pub struct AnyJson(pub serde_json::Value);
+
+impl FromRequest for AnyJson {
+    type Error = Problem;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let req = req.clone();
+        let payload = payload.take();
+        Box::pin(async move { any_json(&req, payload).await.map(Self).map_err(Problem) })
+    }
+}
+
 async fn object(req: &HttpRequest, payload: Payload) -> Result<Object> {
+    match any_json(req, payload).await? {
+        serde_json::Value::Object(object) => Ok(object),
+        _ => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
+    }
+}
+
+async fn any_json(req: &HttpRequest, payload: Payload) -> Result<serde_json::Value> {
     let essence = req.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let essence = essence.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if !matches!(essence.as_str(), "application/json" | "application/merge-patch+json") {
@@ -388,13 +410,9 @@ async fn object(req: &HttpRequest, payload: Payload) -> Result<Object> {
     if let Some(attempt) = Attempt::of(req) {
         attempt.absorb(&bytes);
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(serde_json::Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Error::Refused(Code::MalformedRequest, "the body must be a JSON object".into())),
-        Err(e) => {
-            Err(Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into()))
-        }
-    }
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::Refused(Code::MalformedRequest, format!("the body is not valid JSON: {e}").into())
+    })
 }
 
 /// Reads a body of at most [`MAX_BODY_BYTES`].

@@ -10,6 +10,7 @@ use crm_identity::{Identity, InTheNameOf};
 use crm_jobs::{Failure, Job, Schedule, Worker};
 use crm_mail::Mailer;
 use crm_notifications::Notifier;
+use crm_opportunities::reminders;
 use crm_records::attachments::{DELETE_FILES, DeletedFiles};
 use crm_records::orphans;
 use crm_storage::{Key, Storage};
@@ -41,7 +42,8 @@ const SCHEDULES: &[Schedule] = &[
 ];
 
 /// What is done regularly at all.
-const ALL_SCHEDULES: [&[Schedule]; 3] = [SCHEDULES, crm_webhooks::SCHEDULES, crm_notifications::SCHEDULES];
+const ALL_SCHEDULES: [&[Schedule]; 4] =
+    [SCHEDULES, crm_webhooks::SCHEDULES, crm_notifications::SCHEDULES, reminders::SCHEDULES];
 
 /// Whatever the handlers need.
 #[derive(Clone)]
@@ -52,6 +54,7 @@ pub struct Jobs {
     storage: Storage,
     webhooks: Webhooks,
     notifier: Notifier,
+    frontend_url: String,
     worker: Worker,
 }
 
@@ -70,6 +73,7 @@ impl Jobs {
             storage: storage.clone(),
             webhooks: webhooks.clone(),
             notifier: Notifier::new(TARGETS, &settings.frontend_url),
+            frontend_url: settings.frontend_url.clone(),
             worker: worker.map_err(cause).context("a schedule can't be read")?,
         })
     }
@@ -119,6 +123,9 @@ impl Jobs {
                     return done;
                 }
                 if let Some(done) = self.notifier.handle(&self.db, job).await {
+                    return done;
+                }
+                if let Some(done) = reminders::handle(&self.db, job, &self.frontend_url).await {
                     return done;
                 }
                 let of_identity = self.identity.handle(job).await;

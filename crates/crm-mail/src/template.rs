@@ -51,6 +51,12 @@ templates! {
     TokenCreated = "token_created",
     /// Tells that the second factor was set up or taken away: `name`, `what`, `at`.
     TwoFactorChanged = "two_factor_changed",
+    /// Tells a member of deals that have been in their stage for too long: `org_name`, `name`, `link`, `count` and `items` of `name`, `stage`,
+    /// `days`, `expected`, `link`.
+    StaleDeals = "stale_deals",
+    /// Tells of a milestone of a sales goal: `org_name`, `name`, `goal`, `milestone`, `percent`, `reached`, `target`, `period_start`,
+    /// `period_end`, `link`.
+    GoalMilestone = "goal_milestone",
 }
 
 impl Template {
@@ -70,7 +76,9 @@ impl Template {
             | Self::Assigned
             | Self::Mentioned
             | Self::Commented
-            | Self::Digest => false,
+            | Self::Digest
+            | Self::StaleDeals
+            | Self::GoalMilestone => false,
         }
     }
 }

@@ -4,10 +4,17 @@
 //! (`stage.rs`) for every way in which a deal comes into a stage.
 
 pub mod aging;
+pub mod board;
+pub mod goals;
+mod hundredths;
+pub mod lines;
 mod model;
+pub mod reminders;
 mod service;
 mod stage;
+pub mod sums;
 
+pub use hundredths::{Hundredths, Written};
 pub use model::{
     AmountSource, DealSource, Kept, OPPORTUNITIES, Opportunity, OpportunityFields, OpportunityType,
 };

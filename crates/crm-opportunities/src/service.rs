@@ -32,7 +32,7 @@ crm_records::module!(
 );
 
 /// Parameters of lists and of what is made of them, beside the fields.
-pub const FILTERS: &[(&str, &str)] = &[
+pub const FILTERS: [(&str, &str); 2] = [
     ("open", "`true` for deals that are still to be had, `false` for closed ones."),
     (
         "rotten",
@@ -53,6 +53,7 @@ macro_rules! opportunity_columns {
         )
     };
 }
+pub(crate) use opportunity_columns;
 
 /// Lists the opportunities that the caller may see, newest first.
 ///
@@ -85,7 +86,6 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Oppor
     selection.shape.page(t, page).await
 }
 
-#[expect(dead_code, reason = "boards and sums come next")]
 /// The rows that the filters of a list leave, for what is made of all of them; `own` are further parameters of whoever asks.
 pub(crate) async fn narrowed(
     t: &mut TenantTx,
@@ -107,7 +107,7 @@ fn own_filters(t: &TenantTx, params: &Params, aging: &Aging) -> Result<Vec<Claus
     let mut clauses = Vec::new();
     for (name, _) in FILTERS {
         let Some(text) = params.get(name) else { continue };
-        let clause = match *name {
+        let clause = match name {
             "open" => open(),
             _ => aging.rotten(t.now()),
         };
@@ -115,7 +115,7 @@ fn own_filters(t: &TenantTx, params: &Params, aging: &Aging) -> Result<Vec<Claus
             "true" | "1" => clause,
             "false" | "0" => Clause::Not(Box::new(clause)),
             _ => {
-                return Err(Error::parameter(*name, FieldCode::InvalidValue, "must be true or false"));
+                return Err(Error::parameter(name, FieldCode::InvalidValue, "must be true or false"));
             }
         });
     }

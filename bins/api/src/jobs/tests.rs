@@ -53,6 +53,7 @@ impl Bench {
             )
             .unwrap(),
             notifier: Notifier::new(TARGETS, "http://localhost"),
+            frontend_url: "http://localhost".into(),
             worker: Worker::new(db.clone()).schedules(&ALL_SCHEDULES.concat()).unwrap(),
             db,
         };

@@ -265,7 +265,10 @@ impl TestApp {
                 }
                 _ => {
                     let notifier = Notifier::new(TARGETS, "https://crm.example.com");
-                    for handled in [self.identity.handle(job).await, notifier.handle(&self.db, job).await] {
+                    let reminded =
+                        crm_opportunities::reminders::handle(&self.db, job, "https://crm.example.com").await;
+                    let notified = notifier.handle(&self.db, job).await;
+                    for handled in [self.identity.handle(job).await, notified, reminded] {
                         handled.unwrap_or(Ok(()))?;
                     }
                 }
@@ -273,6 +276,18 @@ impl TestApp {
             Ok(())
         };
         while Worker::new(self.db.clone()).work_off(&deliver).await.unwrap() > 0 {}
+    }
+}
+
+impl TestApp {
+    /// Puts in a job of somebody's organization, as its schedule does.
+    pub(crate) async fn put_job(&self, kind: &'static str, person: &Person) {
+        let id = crm_core::OrgId(person.org["id"].as_str().unwrap().parse().unwrap());
+        let (name, currency) = (String::new(), "USD".into());
+        let org = crm_core::OrgInfo { id, name, currency, timezone: Default::default() };
+        let system = crm_core::Caller::system(org);
+        let put = self.db.tenant(&system, async |t| crm_jobs::enqueue(t, kind, &json!({})).await);
+        put.await.unwrap();
     }
 }
 

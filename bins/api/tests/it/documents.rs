@@ -158,6 +158,7 @@ async fn every_documented_parameter_is_understood() {
                     list.trim_end_matches('.').replace(", ", ",")
                 }
                 ("format", ..) if path.ends_with("/export/") => "csv".into(),
+                ("period_type", ..) => "MONTHLY".into(),
                 ("format", ..) => "yaml".into(),
                 ("fields", ..) => "id".into(),
                 (_, Some("boolean"), _) => "true".into(),

@@ -59,7 +59,14 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
 async fn deals(ann: &Person) -> Vec<String> {
     let product = ann.post("/api/products/", &json!({"name": "Secret"})).await.expect(201);
     let deal = ann.post("/api/opportunities/", &json!({"name": "Secret"})).await.expect(201);
-    [product, deal].map(|value| value["id"].as_str().unwrap().to_owned()).into()
+    let lines = format!("/api/opportunities/{}/lines/", deal["id"].as_str().unwrap());
+    let line = ann.post(&lines, &json!({"name": "Secret"})).await.expect(201);
+    let goal = json!({
+        "name": "Secret", "goal_type": "DEALS_CLOSED", "target_value": 1, "period_type": "CUSTOM", "period_start": "2026-01-01",
+        "period_end": "2026-12-31",
+    });
+    let goal = ann.post("/api/opportunities/goals/", &goal).await.expect(201);
+    [product, deal, line, goal].map(|value| value["id"].as_str().unwrap().to_owned()).into()
 }
 
 fn without(reply: &Reply, id: &str) -> (u16, Vec<(String, String)>, String) {

@@ -148,6 +148,11 @@ async fn a_directory_that_cannot_be_written_is_a_temporary_fault() {
     assert!(matches!(error, Error::Temporary(_)), "{error:?}");
 }
 
+fn stale_deals() -> Value {
+    let item = json!({"name": "Big deal", "stage": "PROPOSAL", "days": 16, "expected": 10, "link": LINK});
+    json!({"org_name": "Acme", "name": "Bob", "count": 1, "items": [item], "link": LINK})
+}
+
 #[tokio::test]
 async fn every_template_says_what_it_is_told() {
     let desk = Desk::new();
@@ -185,6 +190,15 @@ async fn every_template_says_what_it_is_told() {
             Template::TwoFactorChanged,
             json!({ "name": "Bob", "what": "it was turned off", "at": "2026-11-21 18:45 UTC" }),
             "it was turned off",
+        ),
+        (Template::StaleDeals, stale_deals(), "Big deal"),
+        (
+            Template::GoalMilestone,
+            json!({
+                "org_name": "Acme", "name": "Bob", "goal": "November", "milestone": 50, "percent": 57, "reached": "57 EUR",
+                "target": "100 EUR", "period_start": "2026-11-01", "period_end": "2026-11-30", "link": LINK,
+            }),
+            "57 EUR of 100 EUR (57 %), for 2026-11-01 to 2026-11-30.",
         ),
     ];
     assert_eq!(cases.len(), Template::WORDS.len());
