@@ -17,6 +17,8 @@ mod bench;
 mod createsuperuser;
 mod database;
 mod doctor;
+mod export;
+mod import;
 mod jobs;
 mod mail;
 mod manage_rls;
@@ -25,6 +27,7 @@ mod schema;
 mod schema_rs;
 mod search;
 mod seed;
+mod transfer;
 
 /// Commands for the operator of an Amphora installation
 ///
@@ -54,6 +57,10 @@ enum Command {
     Schema(schema::Args),
     /// Print the diesel tables of crm-schema, generated from the database
     SchemaRs,
+    /// Import a table of text as records, in the name of a member
+    Import(import::Args),
+    /// Export records as CSV or as a workbook, in the name of a member
+    Export(export::Args),
     /// Look after the search
     Search(search::Args),
     /// Look at background jobs, have dead ones done again, give them up
@@ -77,6 +84,8 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(args),
         Command::Schema(args) => schema::run(args),
         Command::SchemaRs => schema_rs::run(),
+        Command::Import(args) => import::run(args),
+        Command::Export(args) => export::run(args),
         Command::Search(args) => search::run(args),
         Command::Jobs(args) => jobs::run(args),
         Command::Doctor => doctor::run(),

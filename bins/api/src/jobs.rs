@@ -14,12 +14,12 @@ use crm_opportunities::reminders;
 use crm_records::attachments::{DELETE_FILES, DeletedFiles};
 use crm_records::orphans;
 use crm_storage::{Key, Storage};
-use crm_transfer::Importable;
+use crm_transfer::Transferable;
 use crm_webhooks::Webhooks;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::routes::{IMPORTABLE, TARGETS};
+use crate::routes::{TARGETS, TRANSFERABLE};
 use crate::startup::{Running, cause};
 
 #[cfg(test)]
@@ -101,7 +101,7 @@ impl Jobs {
             DELETE_FILES => self.delete_files(job).await,
             crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
                 let who = |org, member| InTheNameOf { org, member };
-                Importable::work(&IMPORTABLE, &self.db, &self.storage, job, who).await
+                Transferable::work(&TRANSFERABLE, &self.db, &self.storage, job, who).await
             }
             crm_custom_fields::BACKFILL => {
                 let batch = job.payload()?;

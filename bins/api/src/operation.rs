@@ -13,7 +13,7 @@ use crm_access::{Require, has_perm};
 use crm_core::{Caller, Error, Principal, Result};
 use crm_identity::InTheNameOf;
 use crm_records::list::{Page, Resource};
-use crm_transfer::Importable;
+use crm_transfer::Transferable;
 use utoipa::openapi::schema::{AllOfBuilder, ArrayItems, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
@@ -392,8 +392,8 @@ impl CalledAt {
 #[derive(Default)]
 pub struct Routes {
     operations: Vec<Op>,
-    /// The modules that can be imported into.
-    pub importable: Vec<Importable<InTheNameOf>>,
+    /// The modules that files come out of and go into.
+    pub transferable: Vec<Transferable<InTheNameOf>>,
     handlers: BTreeMap<&'static str, Vec<(Method, actix_web::Route)>>,
 }
 

@@ -32,7 +32,7 @@ use std::sync::LazyLock;
 
 use crm_identity::InTheNameOf;
 use crm_records::Target;
-use crm_transfer::Importable;
+use crm_transfer::Transferable;
 pub use search::SEARCHABLE;
 
 use crate::operation::Routes;
@@ -47,8 +47,8 @@ pub const TARGETS: &[Target] = &[
     crm_transfer::IMPORTS,
 ];
 
-/// The modules that can be imported into: all that [`all`] declares by their usual routes.
-pub static IMPORTABLE: LazyLock<Vec<Importable<InTheNameOf>>> = LazyLock::new(|| all().importable);
+/// The modules that files come out of and go into: all that [`all`] declares by their usual routes.
+pub static TRANSFERABLE: LazyLock<Vec<Transferable<InTheNameOf>>> = LazyLock::new(|| all().transferable);
 
 /// All of them.
 pub fn all() -> Routes {

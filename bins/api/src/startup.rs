@@ -185,7 +185,7 @@ async fn bring_up(settings: Settings, part: Part) -> anyhow::Result<Running> {
 }
 
 /// Where files lie, once that is known to work.
-async fn storage(settings: &Settings) -> anyhow::Result<Storage> {
+pub async fn storage(settings: &Settings) -> anyhow::Result<Storage> {
     let Some(bucket) = &settings.bucket else {
         let files = settings.data_dir.join("files");
         return Storage::local(&files).with_context(|| format!("can't keep files in {}", files.display()));

@@ -82,6 +82,21 @@ impl<M: Module> Export<M> {
         Ok(Self { format, columns, next: Some(params), begun: false, module: PhantomData })
     }
 
+    /// How many rows there are in all.
+    ///
+    /// # Errors
+    /// Those of the list.
+    pub async fn total(&self, t: &mut TenantTx) -> Result<u64> {
+        let Some(params) = &self.next else { return Ok(0) };
+        let mut params = params.clone();
+        params.pairs.retain(|(key, _)| key != "limit" && key != "expand");
+        params
+            .pairs
+            .extend([("limit", "1"), ("count", "true")].map(|(key, value)| (key.into(), value.into())));
+        let count = M::list(t, &params).await?.count;
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or_default())
+    }
+
     /// What stands above the columns, once the first page is there.
     pub fn header(&self) -> Vec<&str> {
         self.columns.iter().map(|column| column.name.as_str()).collect()

@@ -1,23 +1,24 @@
 //! Imports as background work.
 
-use std::pin::Pin;
-
+use chrono::TimeDelta;
 use crm_core::{CallerSource, Db, Error, MemberId, Result, TenantTx};
 use crm_jobs::{Failure, Job, NewJob, System};
-use crm_records::Module;
 use crm_storage::Storage;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::Transferable;
 use crate::model::{ImportState, locked, store};
-use crate::run::{Progress, run};
-use crate::undo::undo;
+use crate::run::Progress;
 
 /// The kind of the jobs that import; their payload is [`Work`].
 pub const IMPORT: &str = "import";
 
 /// The kind of the jobs that take an import back.
 pub const UNDO_IMPORT: &str = "import_undo";
+
+/// When a worker looks after an import that somebody wanted to do at once.
+const LATER: TimeDelta = TimeDelta::minutes(15);
 
 /// Which import, and in whose name.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -38,53 +39,25 @@ impl Work {
         Ok(Self { import, member })
     }
 
-    /// Has it done after this transaction. One behind the other where a member wants several.
+    /// Has it done after this transaction.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn put(self, t: &mut TenantTx, kind: &'static str) -> Result<()> {
         NewJob::new(kind, &self)?.put(t).await
     }
-}
 
-type Working<'a> = Pin<Box<dyn Future<Output = Result<Progress>> + 'a>>;
-
-/// A module that can be imported into, found by its name.
-pub struct Importable<W> {
-    /// As in its path.
-    pub name: &'static str,
-    /// The permission to delete what was imported.
-    pub delete: &'static str,
-    run: for<'a> fn(&'a Db, &'a Storage, &'a W, Uuid, &'a dyn Fn(i32)) -> Working<'a>,
-    undo: for<'a> fn(&'a Db, &'a W, Uuid) -> Working<'a>,
-}
-
-impl<W: CallerSource + 'static> Importable<W> {
-    /// The module `M`.
-    pub const fn of<M: Module + 'static>() -> Self {
-        Self {
-            name: M::NAME,
-            delete: M::DELETE,
-            run: |db, storage, who, id, shown| Box::pin(run::<M>(db, storage, who, id, shown)),
-            undo: |db, who, id| Box::pin(undo::<M>(db, who, id)),
-        }
-    }
-
-    /// Works on an import: see [`run`].
+    /// Has it done later, unless it is done by then: for whoever does it here and now and may be stopped half-way.
     ///
     /// # Errors
-    /// As [`run`].
-    pub async fn run(
-        &self,
-        db: &Db,
-        storage: &Storage,
-        who: &W,
-        id: Uuid,
-        shown: &dyn Fn(i32),
-    ) -> Result<Progress> {
-        (self.run)(db, storage, who, id, shown).await
+    /// Those of the database.
+    pub async fn put_later(self, t: &mut TenantTx, kind: &'static str) -> Result<()> {
+        let at = t.now() + LATER;
+        NewJob::new(kind, &self)?.at(at).put(t).await
     }
+}
 
+impl<W: CallerSource + 'static> Transferable<W> {
     /// Does a job of one of the kinds [`IMPORT`] and [`UNDO_IMPORT`] as the member whom `who` finds.
     ///
     /// # Errors
@@ -105,8 +78,8 @@ impl<W: CallerSource + 'static> Importable<W> {
         };
         let who = who(org, work.member);
         let (kind, done) = match job.kind.as_str() {
-            UNDO_IMPORT => (UNDO_IMPORT, (module.undo)(db, &who, work.import).await),
-            _ => (IMPORT, (module.run)(db, storage, &who, work.import, &|_| ()).await),
+            UNDO_IMPORT => (UNDO_IMPORT, module.undo(db, &who, work.import).await),
+            _ => (IMPORT, module.run(db, storage, &who, work.import, &|_| ()).await),
         };
         match done {
             Ok(Progress::Finished) => Ok(()),

@@ -17,6 +17,7 @@ mod rows;
 mod run;
 mod sheet;
 mod source;
+mod transferable;
 mod undo;
 mod write;
 
@@ -25,7 +26,7 @@ pub use cell::{Cell, guard, join, split, unguard};
 pub use columns::{Column, Holds, columns_of, field_names};
 pub use convert::{DateFormat, DecimalMark, Habits};
 pub use export::{Export, Format, csv_chunk};
-pub use jobs::{IMPORT, Importable, UNDO_IMPORT, Work};
+pub use jobs::{IMPORT, UNDO_IMPORT, Work};
 pub use mapping::{MappedColumn, map_columns};
 pub use model::{
     ADD_IMPORT, Duplicates, Examined, IMPORTS, Import, ImportFields, ImportMode, ImportOptions, ImportState,
@@ -36,4 +37,5 @@ pub use rows::Refused;
 pub use run::{Progress, fetch, run};
 pub use sheet::Sheet;
 pub use source::{MAX_ROWS, Source};
+pub use transferable::{Sink, Transferable};
 pub use undo::undo;

@@ -134,7 +134,6 @@ fn refused(message: &str) -> Error {
     Error::field("file", FieldCode::InvalidValue, message)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn unreadable(error: std::io::Error) -> Error {
     Error::internal(error)
 }

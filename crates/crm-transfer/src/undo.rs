@@ -92,9 +92,12 @@ async fn batch<M: Module>(t: &mut TenantTx, id: Uuid) -> Result<bool> {
     Ok(finished)
 }
 
+/// A row that did something: its number, what it did, to which record, at which version it left it, and how that was.
+type Done = (i32, String, Option<Uuid>, Option<i64>, Option<Value>);
+
 /// All that an import did to these records.
 async fn deeds(t: &mut TenantTx, id: Uuid, records: Vec<Uuid>) -> Result<BTreeMap<Uuid, Deed>> {
-    let rows: Vec<(i32, String, Option<Uuid>, Option<i64>, Option<Value>)> = import_rows::table
+    let rows: Vec<Done> = import_rows::table
         .filter(import_rows::org_id.eq(t.org()).and(import_rows::import_id.eq(id)))
         .filter(
             import_rows::outcome.eq_any(["created", "updated"]).and(import_rows::record_id.eq_any(records)),

@@ -15,7 +15,7 @@ use crm_transfer::{
 use futures_util::stream;
 use uuid::Uuid;
 
-use super::IMPORTABLE;
+use super::TRANSFERABLE;
 use super::records::{UPLOAD_TIME_LIMIT, disposition, upload};
 use crate::extract::{Ctx, Pk, Query, View};
 use crate::operation::Permit::Permission;
@@ -199,7 +199,7 @@ async fn undo(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
     let import = ctx
         .tenant(async |t| {
             let delete = |name: &str| {
-                let module = IMPORTABLE.iter().find(|module| module.name == name);
+                let module = TRANSFERABLE.iter().find(|module| module.name == name);
                 module.map(|module| module.delete)
             };
             let import = crm_transfer::ask_to_undo(t, id.0, delete).await?;

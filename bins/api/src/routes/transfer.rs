@@ -77,7 +77,7 @@ macro_rules! transfer_routes {
                 imports::import::<$module>(ctx, query, form).await
             },
         );
-        $r.importable.push(crm_transfer::Importable::of::<$module>());
+        $r.transferable.push(crm_transfer::Transferable::of::<$module>());
     }};
 }
 pub(super) use transfer_routes;

@@ -11,7 +11,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::test;
 use crm_api::extract::State;
 use crm_api::limits::{Limits, Rates};
-use crm_api::routes::{IMPORTABLE, TARGETS};
+use crm_api::routes::{TARGETS, TRANSFERABLE};
 use crm_api::server;
 use crm_core::{Db, Sealer};
 use crm_identity::{Identity, IdentitySettings, InTheNameOf, TokenSettings};
@@ -19,7 +19,7 @@ use crm_jobs::{Failure, Job, Worker};
 use crm_mail::{Message, SEND, SEND_OUTSIDE, Sent};
 use crm_notifications::{Live, Notifier};
 use crm_storage::Storage;
-use crm_transfer::Importable;
+use crm_transfer::Transferable;
 use crm_webhooks::{WebhookSettings, Webhooks};
 use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
@@ -260,7 +260,8 @@ impl TestApp {
                 crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
                     let who = |org, member| InTheNameOf { org, member };
                     // Another test's file lies where this application does not look.
-                    let worked = Importable::work(&IMPORTABLE, &self.db, &self.state.storage, job, who).await;
+                    let worked =
+                        Transferable::work(&TRANSFERABLE, &self.db, &self.state.storage, job, who).await;
                     drop(worked);
                 }
                 _ => {

@@ -164,7 +164,7 @@ async fn bad_rows_are_left_out_where_that_is_asked_for_and_a_second_run_adds_not
         org: crm_core::OrgId(ann.org["id"].as_str().unwrap().parse().unwrap()),
         member: work.member,
     };
-    let module = crm_api::routes::IMPORTABLE.iter().find(|module| module.name == "leads").unwrap();
+    let module = crm_api::routes::TRANSFERABLE.iter().find(|module| module.name == "leads").unwrap();
     module.run(&ann.app.db, &ann.app.state.storage, &who, work.import, &|_| ()).await.unwrap();
     assert_eq!(count(&ann, "leads").await, 1_201);
     let history = ann.get(&format!("/api/leads/{}/history/", one["id"].as_str().unwrap())).await.expect(200);
