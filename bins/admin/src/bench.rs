@@ -20,6 +20,7 @@ use http::{Measured, Target, load};
 
 mod capture;
 mod http;
+mod import;
 mod pgbench;
 mod process;
 
@@ -31,6 +32,8 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const SMALL: u64 = 10_000;
 /// Further ones, so that neither is alone in its tables.
 const OTHERS: u64 = 3;
+/// Leads made to be converted, more than are within the time.
+const CONVERSIONS: usize = 5_000;
 /// The row that the deep page begins with, where there are as many.
 const DEEP: u64 = 500_000;
 
@@ -85,6 +88,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Before anything is made: what is new waits in the search index, which every search then reads through.
     let kept = bench.compare(&small, &figures)?;
     bench.creation(&large)?;
+    bench.conversion(&large)?;
+    import::measure(&large.target)?;
     say!("\n### The same with {SMALL} leads, and how much of its speed the large organization keeps\n");
     say!("| request | connections | requests/s | p50 ms | p95 ms | p99 ms | kept by the large one |");
     say!("| --- | ---: | ---: | ---: | ---: | ---: | ---: |");
@@ -209,6 +214,44 @@ impl Org {
         )
     }
 
+    /// Lists of what the leads became, and the figures of all of it.
+    fn sales(&self) -> [Requests; 4] {
+        [
+            Requests::new("account list of 50", ["/api/accounts/?limit=50&ordering=name".to_owned()]),
+            Requests::new("contact list of 50", ["/api/contacts/?limit=50".to_owned()]),
+            Requests::new(
+                "opportunity list of 50",
+                ["/api/opportunities/?limit=50&stage=PROPOSAL&ordering=-amount".to_owned()],
+            ),
+            Requests::new("dashboard", ["/api/dashboard/".to_owned()]),
+        ]
+    }
+
+    /// Leads to be converted, made for it: their ids.
+    fn to_convert(&self, number: usize) -> Result<Vec<String>> {
+        const AT_ONCE: usize = 500;
+        let run = Utc::now().timestamp_micros();
+        let mut connection = self.target.connect()?;
+        let mut ids = Vec::with_capacity(number);
+        for first in (0..number).step_by(AT_ONCE) {
+            let operations: Vec<_> = (first..number.min(first + AT_ONCE))
+                .map(|n| {
+                    let fields = json!({"first_name": "Ada", "last_name": format!("Lindqvist {run} {n}"), "status": "assigned",
+                        "email": format!("convert.{run}.{n}@bench.example"), "company_name": format!("Cedar {run} {n}"),
+                        "opportunity_amount": "1250.00", "source": "call"});
+                    json!({"op": "create", "fields": fields})
+                })
+                .collect();
+            let body = json!({"operations": operations, "atomic": true});
+            let made = connection.ask_json(&self.target.post("/api/leads/bulk/", &body))?;
+            let results = made.get("results").and_then(Value::as_array).context("bulk answers results")?;
+            for result in results {
+                ids.push(text(result, "id")?.to_owned());
+            }
+        }
+        Ok(ids)
+    }
+
     /// A page in the middle, where following the list leads to.
     fn deep_page(&self, leads: u64) -> Result<Requests> {
         const LIMIT: u64 = 200;
@@ -235,7 +278,7 @@ impl Org {
         self.target.post("/api/leads/", &body)
     }
 
-    /// Takes the leads away that were measured being made: they are younger than every other.
+    /// Takes away what was measured being made: it is younger than everything else.
     fn forget_created(&self, database: &Database) -> Result<()> {
         let end = last_day()? + Days::new(1);
         let millis = end.and_time(NaiveTime::MIN).and_utc().timestamp_millis().unsigned_abs();
@@ -243,16 +286,29 @@ impl Org {
         let mut client = SyncPool::open(database.owner_url()?, 1)?.get()?;
         let mut transaction = client.transaction()?;
         transaction.batch_execute(&format!("SET LOCAL app.current_org = '{}'", self.id))?;
-        let counted = "
-            INSERT INTO tallies (org_id, id, kind, bucket, count)
-            SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), -count(*)
-            FROM leads WHERE org_id = $1 AND id > $2 GROUP BY org_id, status, rating";
-        transaction.execute(counted, &[&self.id, &youngest])?;
-        let created = "DELETE FROM records WHERE org_id = $1 AND kind = 'lead' AND id > $2";
-        transaction.execute(created, &[&self.id, &youngest])?;
+        // Deals before the accounts that they belong to.
+        for kind in ["opportunity", "contact", "account", "lead", "import"] {
+            let created = "DELETE FROM records WHERE org_id = $1 AND kind = $3 AND id > $2";
+            transaction.execute(created, &[&self.id, &youngest, &kind])?;
+        }
+        transaction.execute("DELETE FROM tallies WHERE org_id = $1", &[&self.id])?;
+        transaction.batch_execute(TALLIES)?;
         Ok(transaction.commit()?)
     }
 }
+
+/// Every tally of the present organization, counted.
+const TALLIES: &str = "
+INSERT INTO tallies (org_id, id, kind, bucket, count, amount, weighted)
+    SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), count(*), 0, 0 FROM leads
+        GROUP BY org_id, status, rating
+    UNION ALL SELECT org_id, gen_random_uuid(), 'account', CASE WHEN is_active THEN 'active' ELSE 'inactive' END, count(*), 0, 0
+        FROM accounts GROUP BY org_id, is_active
+    UNION ALL SELECT org_id, gen_random_uuid(), 'contact', CASE WHEN is_active THEN 'active' ELSE 'inactive' END, count(*), 0, 0
+        FROM contacts GROUP BY org_id, is_active
+    UNION ALL SELECT org_id, gen_random_uuid(), 'opportunity', stage || '|' || CASE WHEN amount IS NULL THEN '' ELSE currency END,
+            count(*), coalesce(sum(amount), 0)::bigint, coalesce(sum(amount * probability), 0)::bigint
+        FROM opportunities GROUP BY org_id, stage, CASE WHEN amount IS NULL THEN '' ELSE currency END";
 
 /// A field of an answer.
 fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str> {
@@ -297,7 +353,7 @@ impl Bench {
         let listed = org.target.connect()?.ask_json(&org.target.get("/api/leads/?limit=1&count=true"))?;
         let leads = listed.get("count").and_then(Value::as_u64).context("the list has no count")?;
         let mut all = Vec::new();
-        for requests in [
+        let of_leads = [
             org.details(),
             org.first_page(),
             org.deep_page(leads)?,
@@ -305,7 +361,8 @@ impl Bench {
             org.search(),
             org.search_everything(),
             org.search_as_typed(),
-        ] {
+        ];
+        for requests in of_leads.into_iter().chain(org.sales()) {
             let transactions = self.capture_all(org, &requests)?;
             let plain = |transaction: &Transaction| script(&org.id.to_string(), transaction, &literal);
             let scripts = transactions.map(|all| all.iter().map(plain).collect::<Vec<_>>());
@@ -327,14 +384,15 @@ impl Bench {
     /// Measures in the small organization what should not depend on its size; a line for each figure.
     fn compare(&self, org: &Org, large: &[Figures]) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        for requests in [
+        let of_leads = [
             org.details(),
             org.first_page(),
             org.by_status(),
             org.search(),
             org.search_everything(),
             org.search_as_typed(),
-        ] {
+        ];
+        for requests in of_leads.into_iter().chain(org.sales()) {
             let same = large.iter().find(|figures| figures.name == requests.name);
             for (connections, large) in
                 CONNECTIONS.into_iter().zip(same.iter().flat_map(|same| &same.measured))
@@ -394,6 +452,20 @@ impl Bench {
                 None => None,
             };
             print_line("create", connections, &figure, alone);
+        }
+        Ok(())
+    }
+
+    /// Each lead is converted once, as long as there are some.
+    fn conversion(&self, org: &Org) -> Result<()> {
+        for connections in CONNECTIONS {
+            let ids = org.to_convert(CONVERSIONS)?;
+            let convert = |turn: u64| {
+                let id = ids.get(turn as usize % ids.len()).map_or("", String::as_str);
+                org.target.post(&format!("/api/leads/{id}/convert/"), &json!({}))
+            };
+            let figure = load(&org.target, connections, WARM_UP, self.time, convert)?;
+            print_line("conversion", connections, &figure, None);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Demonstration data: the same seed gives the same people, companies and leads, down to the leads' ids.
+//! Demonstration data: the same seed gives the same people, companies, leads and deals, down to the leads' ids.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -165,8 +165,10 @@ fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: Date
     let loaded = load::leads(pool, org, &office, &stream, &progress);
     progress.finish_and_clear();
     loaded?;
+    let [accounts, contacts, opportunities] = load::sales(pool, org, until)?;
+    block_on(founder.describe(org, wanted))??;
     say!(
-        "{}: {} members, {} teams, {} tags, {} leads in {:.1} s",
+        "{}: {} members, {} teams, {} tags, {} leads, {accounts} accounts, {contacts} contacts, {opportunities} opportunities in {:.1} s",
         wanted.name,
         office.members.len(),
         office.teams.len(),

@@ -30,16 +30,31 @@ impl Target {
         self.request("POST", path, &body.to_string())
     }
 
+    /// A file as the part `file` of a form.
+    pub(super) fn upload(&self, path: &str, name: &str, file: &[u8]) -> Vec<u8> {
+        const BOUNDARY: &str = "a-line-that-no-file-of-ours-has";
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: text/csv\r\n\r\n"
+        );
+        let body = [head.as_bytes(), file, format!("\r\n--{BOUNDARY}--\r\n").as_bytes()].concat();
+        self.written("POST", path, &format!("multipart/form-data; boundary={BOUNDARY}"), &body)
+    }
+
     fn request(&self, method: &str, path: &str, body: &str) -> Vec<u8> {
+        self.written(method, path, "application/json", body.as_bytes())
+    }
+
+    fn written(&self, method: &str, path: &str, media_type: &str, body: &[u8]) -> Vec<u8> {
         let Self { address, token } = self;
         let authorization =
             if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         let length = body.len();
-        format!(
+        let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Accept-Encoding: identity\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        )
-        .into_bytes()
+             Content-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        [head.as_bytes(), body].concat()
     }
 
     pub(super) fn connect(&self) -> Result<Connection> {

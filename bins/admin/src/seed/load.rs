@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Result, anyhow};
+use chrono::{DateTime, Utc};
 use crm_core::OrgId;
 use indicatif::ProgressBar;
 use postgres::binary_copy::BinaryCopyInWriter;
@@ -105,9 +106,12 @@ INSERT INTO search_documents (org_id, record_id, kind, title, subtitle, title_fo
     SELECT org_id, id, 'lead', search_title, search_subtitle, search_title(search_title), search_body(search_title, search_text)
     FROM seed_leads";
 
+/// Everything that follows from the leads.
+const SALES: &str = include_str!("sales.sql");
+
 /// The tables that a load fills.
-const FILLED: &str =
-    "records, leads, changes, record_assignees, record_teams, record_tags, comments, search_documents";
+const FILLED: &str = "records, leads, changes, record_assignees, record_teams, record_tags, record_contacts, comments, \
+    search_documents, accounts, contacts, opportunities, opportunity_lines, tallies";
 
 /// Loads the leads of `stream` into an organization, in batches over several connections of the owner.
 pub(super) fn leads(
@@ -138,6 +142,24 @@ pub(super) fn leads(
         let running: Vec<_> = (0..loaders).map(|_| scope.spawn(loader)).collect();
         running.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a loader broke off"))?)
     })
+}
+
+/// What became of the converted leads; `until` is the last instant of the data. Answers how many accounts, contacts and deals that made.
+pub(super) fn sales(pool: &SyncPool, org: OrgId, until: DateTime<Utc>) -> Result<[i64; 3]> {
+    let mut client = pool.get()?;
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute(&format!(
+        "SET LOCAL work_mem = '64MB'; SET LOCAL synchronous_commit = off; SET LOCAL app.current_org = '{org}'"
+    ))?;
+    // An instant's text cannot carry SQL either.
+    transaction.batch_execute(&SALES.replace("$UNTIL", &until.to_rfc3339()))?;
+    let counted = transaction.query_one(
+        "SELECT (SELECT count(*) FROM accounts WHERE org_id = $1), (SELECT count(*) FROM contacts WHERE org_id = $1),
+            (SELECT count(*) FROM opportunities WHERE org_id = $1)",
+        &[&org.0],
+    )?;
+    transaction.commit()?;
+    Ok([counted.try_get(0)?, counted.try_get(1)?, counted.try_get(2)?])
 }
 
 /// Takes what was loaded into the search index, and lets the planner know of it.

@@ -1,9 +1,10 @@
-//! An organization of the demonstration before its leads: the people, the teams, the tags.
+//! An organization of the demonstration before its leads: the people, the teams, the tags, what it sells.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use crm_access::BuiltinRole;
+use crm_api::routes::SEARCHABLE;
 use crm_core::rules::normalize_email;
 use crm_core::{Caller, Db, MemberId, OrgId, OrgInfo, TenantTx, UserId, body};
 use crm_identity::members::MEMBERS;
@@ -13,8 +14,9 @@ use crm_identity::{
     TokenSettings,
 };
 use crm_records::tags::TagFields;
-use crm_records::{Base, base_values};
+use crm_records::{Base, RecordInput, base_values};
 use crm_schema::{leads, memberships, organizations, roles, user_orgs, users};
+use crm_search::Searchable;
 use crm_teams::TeamFields;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -27,6 +29,9 @@ use uuid::Uuid;
 use super::lead::{Office, ascii};
 use super::{Wanted, words};
 use crate::database::{Database, told};
+
+/// The kinds of record whose words are not loaded with them.
+const LOADED: [&str; 3] = ["account", "contact", "opportunity"];
 
 /// Where an organization is at home.
 #[derive(Debug, Clone, Copy)]
@@ -129,6 +134,10 @@ impl Founder {
             let tag: TagFields = body::parse(object(json!({"name": name, "color": color})))?;
             tags.push(crm_records::tags::create(t, tag).await?.base.id);
         }
+        for (name, sku, category, price) in words::PRODUCTS {
+            let product = json!({"name": name, "sku": sku, "category": category, "price": price});
+            crm_products::create(t, RecordInput::parse(object(product))?).await?;
+        }
         let Place { currency, country, .. } = wanted.place;
         Ok(Office { members: members.into_iter().map(Uuid::from).collect(), teams, tags, currency, country })
     }
@@ -159,6 +168,19 @@ impl Founder {
         let listed = (user_orgs::user_id.eq(user), user_orgs::org_id.eq(base.org_id));
         diesel::insert_into(user_orgs::table).values(listed).execute(t.conn()?).await?;
         Ok(MemberId(base.id))
+    }
+
+    /// Has the search know what was loaded without it.
+    pub(super) async fn describe(&self, org: OrgId, wanted: &Wanted) -> Result<()> {
+        let Wanted { name, place, .. } = wanted;
+        let timezone = place.timezone.parse()?;
+        let info = OrgInfo { id: org, name: name.clone(), currency: place.currency.to_owned(), timezone };
+        let loaded = |searchable: &&Searchable| LOADED.contains(&searchable.kind());
+        for searchable in SEARCHABLE.iter().filter(loaded) {
+            let who = Caller::system(info.clone());
+            crm_search::rebuild(&self.db, &who, searchable, |_| ()).await.map_err(told)?;
+        }
+        Ok(())
     }
 
     /// Signs out.

@@ -65,6 +65,19 @@ INSERT INTO opportunities (org_id, id, created_at, updated_at, created_by, updat
         translate(left(replace(deal_id::text, '-', ''), 24), '0123456789abcdef', 'fedcba9876543210') || '8', true, true
     FROM seed_sales;
 
+-- Some deals consist of one product each, which owns the amount then.
+CREATE TEMP TABLE seed_lines ON COMMIT DROP AS
+SELECT s.org_id, s.deal_id, s.deal_amount AS amount, s.updated_at AS at, s.updated_by AS by, p.id AS product_id, p.name
+FROM seed_sales s JOIN (SELECT p.*, row_number() OVER (ORDER BY p.name) - 1 AS number FROM products p
+        WHERE p.org_id = current_setting('app.current_org')::uuid) p
+    ON p.org_id = s.org_id AND p.number = s.days % 12 AND p.currency = s.deal_currency
+WHERE s.die % 5 = 0 AND s.deal_amount IS NOT NULL;
+INSERT INTO opportunity_lines (org_id, id, created_at, updated_at, created_by, updated_by, opportunity_id, product_id, name, quantity,
+        unit_price, subtotal, discount_amount, total, sort_order)
+    SELECT org_id, pg_temp.seed_id(at, deal_id || 'line'), at, at, by, by, deal_id, product_id, name, 100, amount, amount, 0, amount, 1
+    FROM seed_lines;
+UPDATE opportunities o SET amount_source = 'CALCULATED' FROM seed_lines l WHERE o.org_id = l.org_id AND o.id = l.deal_id;
+
 INSERT INTO record_assignees (org_id, record_id, membership_id)
     SELECT s.org_id, made, k.membership_id FROM seed_sales s
     JOIN record_assignees k ON k.org_id = s.org_id AND k.record_id = s.id

@@ -479,3 +479,19 @@ pub(super) const TAGS: &[(&str, &str)] = &[
     ("Wholesale", "lime"),
     ("Do not call", "gray"),
 ];
+
+/// What is sold: name, SKU, category and price.
+pub(super) const PRODUCTS: &[(&str, &str, &str, &str)] = &[
+    ("Conference table, oak", "TAB-OAK", "Tables", "1890.00"),
+    ("Conference table, walnut", "TAB-WAL", "Tables", "2290.00"),
+    ("Delivery and assembly", "SRV-DEL", "Services", "240.00"),
+    ("Desk lamp", "LMP-DSK", "Lighting", "79.00"),
+    ("Height-adjustable desk", "DSK-ADJ", "Desks", "749.00"),
+    ("Maintenance, one year", "SRV-MNT", "Services", "390.00"),
+    ("Office chair, mesh", "CHR-MSH", "Chairs", "349.00"),
+    ("Office chair, wool", "CHR-WOL", "Chairs", "429.00"),
+    ("Pendant lamp", "LMP-PEN", "Lighting", "189.00"),
+    ("Planning workshop", "SRV-PLN", "Services", "950.00"),
+    ("Shelf, modular", "SHF-MOD", "Storage", "310.00"),
+    ("Visitor chair", "CHR-VIS", "Chairs", "159.00"),
+];
