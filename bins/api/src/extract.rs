@@ -39,7 +39,11 @@ const BODY_TIME_LIMIT: Duration = Duration::from_secs(15);
 /// How long a transaction may take. Given up, it is rolled back.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+/// Gives work up that takes longer than [`TIME_LIMIT`].
+///
+/// # Errors
+/// `Unavailable`; those of the work.
+pub async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(TIME_LIMIT, work)
         .await
         .unwrap_or_else(|late| Err(Error::Unavailable(Box::new(late))))

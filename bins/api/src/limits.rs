@@ -46,6 +46,10 @@ pub struct Rates {
     pub org: Option<NonZeroU32>,
     /// From one address; a whole /64 counts as one.
     pub address: Option<NonZeroU32>,
+    /// Submissions with the key of one web form.
+    pub web_form: Option<NonZeroU32>,
+    /// Submissions of web forms from one address.
+    pub web_form_address: Option<NonZeroU32>,
     /// Requests under way in this process at most, half of them from one address; beyond that it answers 503.
     pub in_flight: usize,
 }
@@ -55,6 +59,8 @@ pub struct Limits {
     token: Option<Limiter<Uuid>>,
     org: Option<Limiter<OrgId>>,
     address: Option<Limiter<IpAddr>>,
+    web_form: Option<Limiter<Uuid>>,
+    web_form_address: Option<Limiter<IpAddr>>,
     places: Places,
 }
 
@@ -65,6 +71,8 @@ impl Limits {
             token: rates.token.and_then(|rate| Limiter::new("token", rate)),
             org: rates.org.and_then(|rate| Limiter::new("org", rate)),
             address: rates.address.and_then(|rate| Limiter::new("address", rate)),
+            web_form: rates.web_form.and_then(|rate| Limiter::new("web-form", rate)),
+            web_form_address: rates.web_form_address.and_then(|rate| Limiter::new("web-form-address", rate)),
             places: Places { most: rates.in_flight, taken: Mutex::default() },
         }
     }
@@ -83,6 +91,23 @@ impl Limits {
     /// `TooMany`.
     pub fn count_org(&self, notes: &Notes, org: OrgId) -> Result<()> {
         count(self.org.as_ref(), notes, &org)
+    }
+
+    /// Counts a submission of a web form, once its key is known to be one.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub fn count_form(&self, notes: &Notes, form: Uuid) -> Result<()> {
+        count(self.web_form.as_ref(), notes, &form)
+    }
+
+    /// Counts what an address sends to web forms, whatever comes of it: keys are not to be guessed either.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub fn count_form_address(&self, notes: &Notes, address: Option<IpAddr>) -> Result<()> {
+        let Some(address) = address.map(crm_identity::one_address) else { return Ok(()) };
+        count(self.web_form_address.as_ref(), notes, &address)
     }
 }
 

@@ -220,6 +220,11 @@ impl Op {
         self
     }
 
+    /// Honours `If-Match`, which a POST does not do otherwise.
+    pub const fn honours_if_match(self) -> Self {
+        self.if_match()
+    }
+
     /// Not versioned: `If-Match` means nothing here.
     pub const fn unversioned(mut self) -> Self {
         self.if_match = false;
@@ -293,6 +298,18 @@ impl Op {
             components: Vec::new(),
         });
         self
+    }
+
+    /// Takes a file as the part `file` of a multipart form, and the fields of `F` in others.
+    pub fn takes_upload<F: ToSchema>(self) -> Self {
+        let fields = Body::of::<F>();
+        let mut this = self.takes_file();
+        if let Some(form) = &mut this.body {
+            let both = AllOfBuilder::new().item(fields.schema).item(form.schema.clone()).build();
+            form.schema = RefOr::T(both.into());
+            form.components = fields.components;
+        }
+        this
     }
 
     /// Answers JSON.

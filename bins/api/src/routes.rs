@@ -7,6 +7,7 @@ mod changes;
 mod contacts;
 mod custom_fields;
 mod dashboard;
+mod documents;
 mod imports;
 mod leads;
 mod mail;
@@ -25,7 +26,9 @@ mod tags;
 mod teams;
 mod tokens;
 mod transfer;
+mod uploads;
 mod users;
+mod web_forms;
 mod webhooks;
 
 use std::sync::LazyLock;
@@ -34,6 +37,7 @@ use crm_identity::InTheNameOf;
 use crm_records::Target;
 use crm_transfer::Transferable;
 pub use search::SEARCHABLE;
+pub use web_forms::SUBMIT;
 
 use crate::operation::Routes;
 
@@ -45,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     crm_opportunities::OPPORTUNITIES,
     crm_products::PRODUCTS,
     crm_transfer::IMPORTS,
+    crm_documents::DOCUMENTS,
 ];
 
 /// The modules that files come out of and go into: all that [`all`] declares by their usual routes.
@@ -70,6 +75,8 @@ pub fn all() -> Routes {
         products::routes,
         pipelines::routes,
         imports::routes,
+        documents::routes,
+        web_forms::routes,
         records::routes,
         notifications::routes,
         search::routes,

@@ -105,6 +105,12 @@ pub const VARIABLES: &[(&str, &str, &str)] = &[
     ("RATE_LIMIT_TOKEN", "60000", "requests a minute of one session or access token; 0 for no limit"),
     ("RATE_LIMIT_ORG", "120000", "requests a minute of one organization; 0 for no limit"),
     ("RATE_LIMIT_ADDRESS", "120000", "requests a minute from one address; 0 for no limit"),
+    ("RATE_LIMIT_WEB_FORM", "120", "submissions a minute with the key of one web form; 0 for no limit"),
+    (
+        "RATE_LIMIT_WEB_FORM_ADDRESS",
+        "12",
+        "submissions of web forms a minute from one address; 0 for no limit",
+    ),
     (
         "MAX_IN_FLIGHT",
         "512",
@@ -514,10 +520,23 @@ impl Reader<'_> {
     }
 
     fn rates(&mut self) -> Option<Rates> {
-        let [token, org, address] = ["RATE_LIMIT_TOKEN", "RATE_LIMIT_ORG", "RATE_LIMIT_ADDRESS"]
-            .map(|name| self.number::<u32>(name, 0..=100_000_000).map(NonZeroU32::new));
+        let [token, org, address, web_form, web_form_address] = [
+            "RATE_LIMIT_TOKEN",
+            "RATE_LIMIT_ORG",
+            "RATE_LIMIT_ADDRESS",
+            "RATE_LIMIT_WEB_FORM",
+            "RATE_LIMIT_WEB_FORM_ADDRESS",
+        ]
+        .map(|name| self.number::<u32>(name, 0..=100_000_000).map(NonZeroU32::new));
         let in_flight = self.number("MAX_IN_FLIGHT", 1..=100_000);
-        Some(Rates { token: token?, org: org?, address: address?, in_flight: in_flight? })
+        Some(Rates {
+            token: token?,
+            org: org?,
+            address: address?,
+            web_form: web_form?,
+            web_form_address: web_form_address?,
+            in_flight: in_flight?,
+        })
     }
 
     fn platform_admin_domains(&mut self) -> Option<Vec<String>> {

@@ -5,7 +5,6 @@
 
 pub(crate) mod bearer;
 mod oversight;
-mod raw;
 mod scopes;
 
 use std::collections::BTreeSet;
@@ -23,11 +22,14 @@ use uuid::Uuid;
 use validator::Validate;
 
 use crate::events::{Client, Event, EventKind};
-use crate::secret;
+use crate::{org_key, secret};
 
 pub use bearer::{Credential, OrgClaims, TokenClaims};
 pub use oversight::{OrgToken, OrgTokens, TokenOwner, TokenTotals, list_all, revoke_any};
 pub use scopes::{Scopes, resource};
+
+/// What every raw token begins with, so that a scanner of leaked secrets knows one.
+pub(crate) const MARK: &str = "amp_pat_";
 
 const DEFAULT_LIFE: TimeDelta = TimeDelta::days(90);
 const LONGEST_LIFE: TimeDelta = TimeDelta::days(366);
@@ -146,7 +148,7 @@ pub async fn create(
     let me = in_person(t)?;
     let scopes = Scopes::parse(&new.scopes, resources)?;
     let expires_at = end(t.now(), new.expires_at)?;
-    let token = raw::new(t.org());
+    let token = org_key::new(MARK, t.org());
     let access_token = diesel::insert_into(access_tokens::table)
         .values((
             access_tokens::org_id.eq(t.org()),
@@ -155,7 +157,7 @@ pub async fn create(
             access_tokens::created_by.eq(me),
             access_tokens::name.eq(&new.name),
             access_tokens::digest.eq(secret::digest(&token)),
-            access_tokens::token_prefix.eq(raw::shown(&token)),
+            access_tokens::token_prefix.eq(org_key::shown(&token)),
             access_tokens::scopes.eq(serde_json::to_value(&scopes).map_err(Error::internal)?),
             access_tokens::expires_at.eq(expires_at),
         ))

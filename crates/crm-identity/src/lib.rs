@@ -21,6 +21,7 @@ mod keys;
 mod login;
 pub mod members;
 mod oidc;
+pub mod org_key;
 pub mod orgs;
 mod password;
 mod passwords;

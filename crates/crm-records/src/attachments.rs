@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use crm_access::Require;
-use crm_core::{Error, MemberId, OrgId, Result, Scope, TenantTx};
-use crm_schema::{attachments, records};
+use crm_core::{Code, Error, MemberId, OrgId, Result, Scope, TenantTx};
+use crm_schema::{attachments, documents, records};
 use crm_storage::{Key, Stored};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -109,6 +109,21 @@ pub async fn create(
     quota_bytes: Option<i64>,
 ) -> Result<Attachment> {
     target.check_view(t, record).await?;
+    add(t, target.resource.kind, record, id, stored, quota_bytes).await
+}
+
+/// The same for a module that judges by itself who may add a file to a record of its kind.
+///
+/// # Errors
+/// `QuotaExceeded`.
+pub async fn add(
+    t: &mut TenantTx,
+    kind: &str,
+    record: Uuid,
+    id: Uuid,
+    stored: Stored,
+    quota_bytes: Option<i64>,
+) -> Result<Attachment> {
     let attachment = Attachment {
         org_id: t.org(),
         id,
@@ -122,7 +137,7 @@ pub async fn create(
     };
     usage::count_in(t, attachment.size_bytes, quota_bytes).await?;
     diesel::insert_into(attachments::table).values(&attachment).execute(t.conn()?).await?;
-    log(t, target.resource.kind, record, "file_added", json!([null, attachment.file_name])).await?;
+    log(t, kind, record, "file_added", json!([null, attachment.file_name])).await?;
     Ok(attachment)
 }
 
@@ -147,7 +162,8 @@ pub async fn find(t: &mut TenantTx, targets: &[Target], id: Uuid) -> Result<Atta
 /// Deletes a file: the right of whoever added it, and of whoever may change every record of its kind.
 ///
 /// # Errors
-/// `NotFound` as for [`find`] and for a file of another kind of record; `Forbidden` for somebody else's.
+/// `NotFound` as for [`find`] and for a file of another kind of record; `Forbidden` for somebody else's; `InUse` for the one that a
+/// document is.
 pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     let (attachment, kind) = load(t, id).await?;
     if kind != target.resource.kind {
@@ -157,6 +173,13 @@ pub async fn delete(t: &mut TenantTx, target: &Target, id: Uuid) -> Result<()> {
     let own = attachment.created_by.is_some() && attachment.created_by == t.actor();
     if !own && t.require(target.change)? == Scope::Own {
         return Err(Error::Forbidden("only whoever added a file or an administrator may delete it".into()));
+    }
+    let of_document = documents::table
+        .filter(documents::org_id.eq(attachment.org_id).and(documents::id.eq(attachment.record_id)))
+        .filter(documents::file_id.eq(id));
+    if of_document.select(documents::id).for_update().first::<Uuid>(t.conn()?).await.optional()?.is_some() {
+        let message = "this is the document itself: replace its file or delete the document";
+        return Err(Error::Refused(Code::InUse, message.into()));
     }
     usage::count_out(t, attachment.size_bytes, 1).await?;
     let this =

@@ -29,7 +29,7 @@ pub use assigned::{ASSIGNED, Assigned, tell_assignees};
 pub use base::Base;
 pub use contacts::{contact_ids, contacts_field};
 pub use edit::{Edit, Precondition, RecordInput};
-pub use links::{LinkIds, LinkTable, Links, link_fields};
+pub use links::{ASSIGNEES, LinkIds, LinkTable, Links, TAGS, TEAMS, link_fields};
 pub use log::{Described, acted, created, deleted, diff, updated};
 pub use many::{Verdicts, created_many};
 pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate};

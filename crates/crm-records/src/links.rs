@@ -61,7 +61,8 @@ impl Links {
     }
 }
 
-pub(crate) const ASSIGNEES: LinkTable = LinkTable {
+/// To whom records are assigned. A module with another word for it says so in `field`.
+pub const ASSIGNEES: LinkTable = LinkTable {
     table: "record_assignees",
     owner: "record_id",
     linked: "membership_id",
@@ -70,7 +71,8 @@ pub(crate) const ASSIGNEES: LinkTable = LinkTable {
     field: "assigned_to",
     what: "an active member",
 };
-pub(crate) const TEAMS: LinkTable = LinkTable {
+/// The teams that they are assigned to.
+pub const TEAMS: LinkTable = LinkTable {
     table: "record_teams",
     owner: "record_id",
     linked: "team_id",
@@ -79,7 +81,8 @@ pub(crate) const TEAMS: LinkTable = LinkTable {
     field: "teams",
     what: "a team",
 };
-pub(crate) const TAGS: LinkTable = LinkTable {
+/// Their tags.
+pub const TAGS: LinkTable = LinkTable {
     table: "record_tags",
     owner: "record_id",
     linked: "tag_id",

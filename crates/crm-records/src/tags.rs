@@ -1,7 +1,7 @@
 //! The tags of an organization: a shared vocabulary, archived rather than deleted.
 
 use crm_access::Require;
-use crm_core::{Error, Result, TenantTx};
+use crm_core::{Code, Error, FieldCode, FieldError, Result, TagId, TenantTx};
 use crm_schema::tags;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -9,8 +9,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use validator::Validate;
 
-use crate::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues};
-use crate::{Base, Edit, Precondition, base_changes, base_columns, base_values};
+use crate::list::{Field, Kind, More, Page, Params, Resource, Shaped, SortValues};
+use crate::{Base, Edit, Precondition, Target, base_changes, base_columns, base_values};
+
+mod merge;
+mod usage;
+
+pub use merge::{TagMerge, TagMerged, merge};
+pub use usage::{TagUsage, usage};
 
 crm_core::text_enum!(
     /// The colour a tag is shown in.
@@ -89,14 +95,20 @@ pub struct Tag {
     pub fields: TagFields,
     /// The name in lower case with hyphens for everything that is neither letter nor digit.
     pub slug: String,
+    /// On how many records it is, where a list is asked for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usage: Option<TagUsage>,
 }
 
-const READ_ONLY: &[&str] = &["slug"];
+const READ_ONLY: &[&str] = &["slug", "usage"];
+
+/// The parameter of the list that has the records of each tag counted.
+pub const USAGE: (&str, &str) = ("usage", "`true` counts the records of each tag, by kind.");
 
 type Row = (Base, TagFields, String);
 
 fn tag((base, fields, slug): Row) -> Tag {
-    Tag { base, fields, slug }
+    Tag { base, fields, slug, usage: None }
 }
 
 /// The form under which two names are the same tag. Letters of any script count, so no name but punctuation is empty.
@@ -106,11 +118,7 @@ fn tag((base, fields, slug): Row) -> Tag {
 pub fn slug(name: &str) -> Result<String> {
     let words: Vec<_> = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     if words.is_empty() {
-        return Err(Error::field(
-            "name",
-            crm_core::FieldCode::InvalidValue,
-            "must contain a letter or a digit",
-        ));
+        return Err(Error::field("name", FieldCode::InvalidValue, "must contain a letter or a digit"));
     }
     Ok(words.join("-").to_lowercase())
 }
@@ -119,14 +127,21 @@ fn taken(error: diesel::result::Error) -> Error {
     Error::unique(error, "tags_org_id_slug_key", "name", "there is a tag of this name already")
 }
 
-/// Lists the tags.
+/// Lists the tags. `usage=true` counts the records of each, of those kinds among `targets` of which the caller may look at all.
 ///
 /// # Errors
 /// `Forbidden` without `tags.view_tag`; 400 for parameters.
-pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Tag>>> {
+pub async fn list(t: &mut TenantTx, targets: &[Target], params: &Params) -> Result<Page<Shaped<Tag>>> {
     let scope = t.require("tags.view_tag")?;
-    let selection = TAGS.select(params, t.caller(), scope)?;
-    let page = selection
+    let counts = match params.get(USAGE.0) {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(_) => {
+            return Err(Error::parameter(USAGE.0, FieldCode::InvalidValue, "must be true or false"));
+        }
+    };
+    let selection = TAGS.select_more(params, t.caller(), scope, More::own(&[USAGE.0]))?;
+    let mut page = selection
         .run(t, async |t, f| {
             let rows: Vec<(Base, TagFields, String, SortValues)> = tags::table
                 .filter(f.filter)
@@ -137,16 +152,24 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Tag>>
             Ok(rows.into_iter().map(|(base, fields, slug, keys)| (tag((base, fields, slug)), keys)).collect())
         })
         .await?;
+    if counts {
+        let ids: Vec<_> = page.results.iter().map(|tag| TagId(tag.base.id)).collect();
+        let mut found = usage::of(t, targets, &ids).await?;
+        for tag in &mut page.results {
+            tag.usage = Some(found.remove(&TagId(tag.base.id)).unwrap_or_default());
+        }
+    }
     selection.shape.page(t, page).await
 }
 
 /// Makes a tag.
 ///
 /// # Errors
-/// `Forbidden` without `tags.add_tag`; `Duplicate` for a name that is there, archived or not.
+/// `Forbidden` without `tags.add_tag`; `Duplicate` for a name that is there; one that is archived is to be restored.
 pub async fn create(t: &mut TenantTx, fields: TagFields) -> Result<Tag> {
     t.require("tags.add_tag")?;
     let slug = slug(&fields.name)?;
+    refuse_archived(t, &slug).await?;
     let base = Base::new(t);
     crate::created(t, TAGS.kind, &base, None).await?;
     diesel::insert_into(tags::table)
@@ -154,7 +177,21 @@ pub async fn create(t: &mut TenantTx, fields: TagFields) -> Result<Tag> {
         .execute(t.conn()?)
         .await
         .map_err(taken)?;
-    Ok(Tag { base, fields, slug })
+    Ok(Tag { base, fields, slug, usage: None })
+}
+
+/// A name that an archived tag holds is refused with the way out: whoever makes the tag anew means the old one.
+async fn refuse_archived(t: &mut TenantTx, slug: &str) -> Result<()> {
+    let archived = tags::slug.eq(slug).and(tags::is_active.eq(false));
+    let archived = tags::table.filter(tags::org_id.eq(t.org()).and(archived)).select(tags::id);
+    match archived.first::<Uuid>(t.conn()?).await.optional()? {
+        None => Ok(()),
+        Some(id) => {
+            let message =
+                format!("an archived tag has this name: restore it with POST /api/tags/{id}/restore/");
+            Err(Error::Fields(Code::Duplicate, vec![FieldError::new("name", FieldCode::Taken, message)]))
+        }
+    }
 }
 
 /// One tag.
@@ -194,6 +231,17 @@ pub async fn archive(t: &mut TenantTx, id: Uuid, precondition: &Precondition) ->
     store(t, old, fields).await.map(drop)
 }
 
+/// Brings an archived tag back; one that is not archived stays as it is.
+///
+/// # Errors
+/// `Forbidden` without `tags.change_tag`; `NotFound`.
+pub async fn restore(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
+    t.require("tags.change_tag")?;
+    let old = locked(t, id).await?;
+    let fields = TagFields { is_active: true, ..old.fields.clone() };
+    store(t, old, fields).await
+}
+
 async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
     let row = tags::table
         .filter(tags::org_id.eq(t.org()).and(tags::id.eq(id)))
@@ -208,7 +256,7 @@ async fn store(t: &mut TenantTx, old: Tag, fields: TagFields) -> Result<Tag> {
     if fields == old.fields {
         return Ok(old);
     }
-    let new = Tag { base: old.base.next(t), slug: slug(&fields.name)?, fields };
+    let new = Tag { base: old.base.next(t), slug: slug(&fields.name)?, fields, usage: None };
     diesel::update(tags::table.filter(tags::org_id.eq(t.org()).and(tags::id.eq(new.base.id))))
         .set((base_changes!(tags, new.base), &new.fields, tags::slug.eq(&new.slug)))
         .execute(t.conn()?)

@@ -1,8 +1,22 @@
 use crm_core::MemberId;
-use crm_records::Base;
-use crm_records::list::{Field, Kind, Resource};
+use crm_records::list::{Field, Kind, Rel, Resource};
+use crm_records::{Base, LinkIds, LinkTable};
 use serde::{Deserialize, Serialize};
 use validator::Validate;
+
+/// Who is on a team.
+pub(crate) const MEMBERS: LinkTable = LinkTable {
+    table: "team_members",
+    owner: "team_id",
+    linked: "membership_id",
+    target: "memberships",
+    usable: "state = 'active'",
+    field: "users",
+    what: "an active member",
+};
+
+/// The members of each team, as part of its row.
+pub(crate) const MEMBER_IDS: LinkIds = LinkIds::new("teams", MEMBERS.table, MEMBERS.owner, MEMBERS.linked);
 
 /// Teams as a list.
 pub const TEAMS: Resource = Resource {
@@ -11,6 +25,7 @@ pub const TEAMS: Resource = Resource {
     fields: &[
         Field::new("name", Kind::Text).ordered().required(),
         Field::new("description", Kind::Text).required(),
+        Field::link("users", MEMBER_IDS, Rel::Member),
     ],
     searchable: false,
     mutable: true,

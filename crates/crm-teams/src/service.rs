@@ -2,29 +2,14 @@ use crm_access::Require;
 use crm_core::{Code, Error, MemberId, Result, TenantTx};
 use crm_records::list::{Page, Params, Shaped, SortValues};
 use crm_records::{
-    Base, Edit, LinkIds, LinkTable, Precondition, base_changes, base_columns, base_values, created, deleted,
-    diff, updated,
+    Base, Edit, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
 };
 use crm_schema::{record_teams, teams};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::model::{TEAMS, Team, TeamFields};
-
-/// Who is on a team.
-const MEMBERS: LinkTable = LinkTable {
-    table: "team_members",
-    owner: "team_id",
-    linked: "membership_id",
-    target: "memberships",
-    usable: "state = 'active'",
-    field: "users",
-    what: "an active member",
-};
-
-/// The members of each team, as part of its row.
-const MEMBER_IDS: LinkIds = LinkIds::new("teams", MEMBERS.table, MEMBERS.owner, MEMBERS.linked);
+use crate::model::{MEMBER_IDS, MEMBERS, TEAMS, Team, TeamFields};
 
 type Row = (Base, String, String, Vec<MemberId>);
 

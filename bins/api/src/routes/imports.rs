@@ -4,9 +4,9 @@ use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use actix_web::{HttpResponse, web};
 use bytes::Bytes;
-use crm_core::{Code, Error, Result};
+use crm_core::{Error, OrgId, Result};
+use crm_records::Module;
 use crm_records::list::{Page, Shaped};
-use crm_records::{Module, usage};
 use crm_storage::{Key, Storage};
 use crm_transfer::{
     Cell, Duplicates, Examined, Format, IMPORT, IMPORTS, Import, ImportOptions, Preview, Refused, Source,
@@ -16,7 +16,7 @@ use futures_util::stream;
 use uuid::Uuid;
 
 use super::TRANSFERABLE;
-use super::records::{UPLOAD_TIME_LIMIT, disposition, upload};
+use super::uploads::{self, disposition};
 use crate::extract::{Ctx, Pk, Query, View};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
@@ -113,26 +113,19 @@ async fn find(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
 }
 
 /// An upload, judged before a byte of it is taken.
-async fn allowed<M: Module>(ctx: &Ctx, options: &ImportOptions) -> Result<Uuid, Problem> {
+async fn allowed<M: Module>(ctx: &Ctx, options: &ImportOptions) -> Result<OrgId, Problem> {
     let duplicates = options.duplicates.unwrap_or(Duplicates::Error);
     ctx.look(async |t| {
         may_import::<M>(t, duplicates)?;
-        Ok(t.org().0)
+        Ok(t.org())
     })
     .await
-}
-
-async fn taken(storage: &Storage, key: (Uuid, Uuid), form: Multipart) -> Result<crm_storage::Stored> {
-    let stored = tokio::time::timeout(UPLOAD_TIME_LIMIT, upload(storage, key.0, key.1, form)).await;
-    stored.unwrap_or_else(|_| {
-        Err(Error::Refused(Code::MalformedRequest, "the upload took longer than ten minutes".into()))
-    })
 }
 
 pub(super) async fn preview<M: Module>(
     ctx: Ctx,
     query: Query,
-    form: Multipart,
+    mut form: Multipart,
 ) -> Result<web::Json<Preview>, Problem> {
     let options = ImportOptions::read(&query.0)?;
     let org = allowed::<M>(&ctx, &options).await?;
@@ -140,8 +133,8 @@ pub(super) async fn preview<M: Module>(
     let folder = tempfile::tempdir().map_err(Error::internal)?;
     let storage = Storage::local(folder.path()).map_err(Error::internal)?;
     let file = Uuid::now_v7();
-    taken(&storage, (org, file), form).await?;
-    let file = crm_transfer::fetch(&storage, &Key::new(org, file)).await?;
+    uploads::in_time(uploads::only_file(&storage, org, file, &mut form)).await?;
+    let file = crm_transfer::fetch(&storage, &Key::new(org.0, file)).await?;
     let mut source = Source::open(file, options.delimiter.as_deref())?;
     let preview = ctx.look(async |t| crm_transfer::preview::<M>(t, &mut source, &options).await).await?;
     Ok(web::Json(preview))
@@ -150,23 +143,15 @@ pub(super) async fn preview<M: Module>(
 pub(super) async fn import<M: Module>(
     ctx: Ctx,
     query: Query,
-    form: Multipart,
+    mut form: Multipart,
 ) -> Result<HttpResponse, Problem> {
     let options = ImportOptions::read(&query.0)?;
-    let org = allowed::<M>(&ctx, &options).await?;
-    let quota = ctx.state.storage_quota_bytes;
-    ctx.look(async |t| {
-        let used = usage::find(t, quota).await?.used_bytes;
-        // What comes at the same time is judged again with the row.
-        quota
-            .filter(|quota| used >= *quota && !ctx.may_repeat())
-            .map_or(Ok(()), |quota| Err(usage::exceeded(quota)))
-    })
-    .await?;
-    let (storage, id) = (&ctx.state.storage, Uuid::now_v7());
-    let stored = taken(storage, (org, id), form).await?;
+    let duplicates = options.duplicates.unwrap_or(Duplicates::Error);
+    let org = uploads::room(&ctx, async |t| may_import::<M>(t, duplicates)).await?;
+    let (storage, id, quota) = (&ctx.state.storage, Uuid::now_v7(), ctx.state.storage_quota_bytes);
+    let stored = uploads::in_time(uploads::only_file(storage, org, id, &mut form)).await?;
     ctx.absorb(format!("{} {}", stored.sha256, stored.file_name).as_bytes());
-    let key = Key::new(org, id);
+    let key = Key::new(org.0, id);
     let begun = async {
         let file = crm_transfer::fetch(storage, &key).await?;
         let examined: Examined =
@@ -179,14 +164,7 @@ pub(super) async fn import<M: Module>(
         })
         .await
     };
-    let begun = begun.await;
-    // Where the database went away the row may be there after all, and must not lose its bytes.
-    if begun.as_ref().is_err_and(|Problem(error)| error.code() != Code::Unavailable)
-        && let Err(error) = storage.delete(&key).await
-    {
-        tracing::warn!(%error, "a refused upload stays in the storage");
-    }
-    Ok(accepted(&begun?))
+    Ok(accepted(&uploads::kept(storage, org, id, begun.await).await?))
 }
 
 fn accepted(import: &Import) -> HttpResponse {

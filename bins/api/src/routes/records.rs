@@ -1,25 +1,19 @@
 //! What every module has: its records, and under them comments, files, history. And the download of any file.
 
-use std::time::Duration;
-
 use actix_multipart::Multipart;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use actix_web::{HttpResponse, web};
-use crm_core::{Code, Error, FieldCode, Result};
+use crm_core::Result;
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
 use crm_records::followers::{self, Following};
 use crm_records::history::{self, Change as HistoryEntry};
 use crm_records::list::{Page, Shaped};
 use crm_records::merge::{self, Merge, Mergeable};
-use crm_records::usage;
 use crm_records::{Module, RecordInput, Target, allow_duplicate};
-use crm_storage::{MAX_ATTACHMENT_BYTES, Storage, Stored};
-use futures_util::{StreamExt, stream};
 use uuid::Uuid;
 
-use super::{TARGETS, versioned};
-use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, TIME_LIMIT, View, created};
+use super::{TARGETS, uploads, versioned};
+use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
@@ -303,9 +297,6 @@ pub(super) fn routes(r: &mut Routes) {
     );
 }
 
-/// How long an upload may take as a whole.
-pub(super) const UPLOAD_TIME_LIMIT: Duration = Duration::from_secs(600);
-
 type Listed<T> = Result<web::Json<Page<Shaped<T>>>, Problem>;
 
 pub(super) async fn list<M: Module>(ctx: Ctx, query: Query) -> Listed<M::Record> {
@@ -400,86 +391,23 @@ pub(super) async fn list_files(ctx: Ctx, target: &Target, id: Pk, query: Query) 
     Ok(web::Json(ctx.tenant(async |t| attachments::list(t, target, id.0, &query.0).await).await?))
 }
 
-/// The bytes go to the storage between two short transactions: nothing slow happens inside one.
 pub(super) async fn add_file(
     ctx: Ctx,
     target: &Target,
     id: Pk,
-    form: Multipart,
+    mut form: Multipart,
 ) -> Result<HttpResponse, Problem> {
-    let quota = ctx.state.storage_quota_bytes;
-    let org = ctx
-        .look(async |t| {
-            target.check_view(t, id.0).await?;
-            let used = usage::find(t, quota).await?.used_bytes;
-            // Refused before a byte is taken; what comes at the same time is judged again with the row.
-            quota
-                .filter(|quota| used >= *quota && !ctx.may_repeat())
-                .map_or(Ok(()), |quota| Err(usage::exceeded(quota)))?;
-            Ok(t.org())
-        })
-        .await?;
-    let storage = &ctx.state.storage;
+    let org = uploads::room(&ctx, async |t| target.check_view(t, id.0).await).await?;
+    let (storage, quota) = (&ctx.state.storage, ctx.state.storage_quota_bytes);
     let file = Uuid::now_v7();
-    let stored = tokio::time::timeout(UPLOAD_TIME_LIMIT, upload(storage, org.0, file, form)).await;
-    let stored = stored.unwrap_or_else(|_| {
-        Err(Error::Refused(Code::MalformedRequest, "the upload took longer than ten minutes".into()))
-    })?;
+    let stored = uploads::in_time(uploads::only_file(storage, org, file, &mut form)).await?;
     ctx.absorb(format!("{} {}", stored.sha256, stored.file_name).as_bytes());
     let added =
         ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone(), quota).await).await;
-    // Where the database went away the row may be there after all, and must not lose its bytes.
-    if added.as_ref().is_err_and(|Problem(error)| error.code() != Code::Unavailable)
-        && let Err(error) = storage.delete(&crm_storage::Key::new(org.0, file)).await
-    {
-        tracing::warn!(%error, "a refused upload stays in the storage");
-    }
-    let attachment = added?;
+    let attachment = uploads::kept(storage, org, file, added).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/attachments/{file}/download/")))
         .json(attachment))
-}
-
-pub(super) async fn upload(storage: &Storage, org: Uuid, id: Uuid, mut form: Multipart) -> Result<Stored> {
-    let malformed = |why: String| Error::Refused(Code::MalformedRequest, why.into());
-    let part = tokio::time::timeout(TIME_LIMIT, form.next())
-        .await
-        .map_err(|_| malformed("nothing came for half a minute".into()))?
-        .ok_or_else(|| malformed("send a multipart form with one part named file".into()))?;
-    let part = part.map_err(|e| match e {
-        actix_multipart::MultipartError::ContentTypeMissing
-        | actix_multipart::MultipartError::ContentTypeIncompatible => {
-            Error::Refused(Code::UnsupportedMediaType, "send the file as multipart/form-data".into())
-        }
-        other => malformed(format!("the form is malformed: {other}")),
-    })?;
-    if part.name() != Some("file") {
-        return Err(Error::field(
-            "file",
-            FieldCode::Required,
-            "the first part of the form must be named file",
-        ));
-    }
-    let name = part.content_disposition().and_then(|d| d.get_filename()).unwrap_or_default().to_owned();
-    // Slow is well, as long as something comes.
-    let bytes =
-        stream::unfold(part, async |mut part| match tokio::time::timeout(TIME_LIMIT, part.next()).await {
-            Ok(Some(chunk)) => Some((chunk.map_err(|e| e.to_string()), part)),
-            Ok(None) => None,
-            Err(_) => Some((Err("nothing came for half a minute".to_owned()), part)),
-        });
-    storage.put(org, id, &name, MAX_ATTACHMENT_BYTES, bytes).await.map_err(|e| match e {
-        crm_storage::Error::TooLarge { limit_bytes } => Error::Refused(
-            Code::PayloadTooLarge,
-            format!("a file may have {limit_bytes} bytes at most").into(),
-        ),
-        crm_storage::Error::Empty => Error::field("file", FieldCode::Required, "the file is empty"),
-        crm_storage::Error::TypeRefused => {
-            Error::Refused(Code::UnsupportedMediaType, "programs are not accepted as files".into())
-        }
-        crm_storage::Error::Upload(why) => malformed(format!("the upload broke off: {why}")),
-        other => Error::internal(other),
-    })
 }
 
 pub(super) async fn delete_file(ctx: Ctx, target: &Target, id: Pk) -> Result<HttpResponse, Problem> {
@@ -502,31 +430,7 @@ pub(super) async fn follow(ctx: Ctx, target: &Target, id: Pk, follow: bool) -> R
 
 async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
     let attachment = ctx.tenant(async |t| attachments::find(t, TARGETS, id.0).await).await?;
-    let blob = ctx.state.storage.get(&attachment.key()).await.map_err(|e| match e {
-        crm_storage::Error::NotFound => Error::NotFound,
-        other => Error::internal(other),
-    })?;
-    let blob = blob.verified(attachment.sha256);
-    // Never shown in the page: what somebody uploaded must not run in the name of this server.
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, attachment.content_type))
-        .insert_header((CONTENT_LENGTH, blob.size_bytes))
-        .insert_header((CONTENT_DISPOSITION, disposition(&attachment.file_name)))
-        .insert_header((CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"))
-        .no_chunking(blob.size_bytes)
-        .streaming(blob.bytes))
-}
-
-/// `attachment` with the name in both forms of RFC 6266.
-pub(super) fn disposition(name: &str) -> String {
-    let plain: String = name
-        .chars()
-        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
-        .collect();
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b);
-    let encoded: String = name
-        .bytes()
-        .map(|b| if token(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect();
-    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+    let key = attachment.key();
+    let Attachment { content_type, sha256, file_name, .. } = attachment;
+    uploads::download(&ctx.state.storage, &key, content_type, sha256, &file_name).await
 }

@@ -29,6 +29,10 @@ pub const SEARCHABLE: &[Searchable] = &[
         target: crm_products::PRODUCTS,
         describe: |t, after, limit| crm_products::describe(t, after, limit).boxed_local(),
     },
+    Searchable {
+        target: crm_documents::DOCUMENTS,
+        describe: |t, after, limit| crm_documents::describe(t, after, limit).boxed_local(),
+    },
 ];
 
 pub(super) fn routes(r: &mut Routes) {

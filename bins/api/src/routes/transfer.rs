@@ -10,7 +10,7 @@ use futures_util::{TryStreamExt, stream};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt as _;
 
-use super::records::disposition;
+use super::uploads::disposition;
 use crate::extract::{Ctx, Json, Query};
 use crate::problem::Problem;
 

@@ -65,6 +65,8 @@ fn nothing_set_is_a_working_development_setup() {
             token: NonZeroU32::new(60_000),
             org: NonZeroU32::new(120_000),
             address: NonZeroU32::new(120_000),
+            web_form: NonZeroU32::new(120),
+            web_form_address: NonZeroU32::new(12),
             in_flight: 512,
         },
         webhooks_allow_private: false,

@@ -108,7 +108,7 @@ impl TestApp {
     }
 
     pub(crate) async fn on(db: Db) -> Self {
-        Self::limited(db, Rates { token: None, org: None, address: None, in_flight: 1_000 }).await
+        Self::limited(db, crate::limits::NONE).await
     }
 
     /// The application with limits.
@@ -399,6 +399,42 @@ impl Person {
             request = request.insert_header(("idempotency-key", key));
         }
         self.app.send(request).await
+    }
+
+    /// Sends a multipart form: texts, then a file where there is one.
+    pub(crate) async fn send_form(
+        &self,
+        path: &str,
+        texts: &[(&str, &str)],
+        file: Option<(&str, &[u8])>,
+    ) -> Reply {
+        let boundary = "a-boundary-between-parts";
+        let mut body = Vec::new();
+        for (name, text) in texts {
+            let part =
+                format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
+            body.extend_from_slice(part.as_bytes());
+        }
+        if let Some((name, bytes)) = file {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+            body.extend_from_slice(bytes);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+        let request = test::TestRequest::post()
+            .uri(path)
+            .insert_header(("authorization", format!("Bearer {}", self.token)))
+            .insert_header(("content-type", format!("multipart/form-data; boundary={boundary}")))
+            .set_payload(body);
+        self.app.send(request).await
+    }
+
+    /// Adds a document with a small file.
+    pub(crate) async fn document(&self, texts: &[(&str, &str)]) -> Value {
+        self.send_form("/api/documents/", texts, Some(("paper.pdf", b"%PDF-1.7 hello"))).await.expect(201)
     }
 
     /// Adds a lead and answers it.

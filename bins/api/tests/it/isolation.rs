@@ -32,9 +32,13 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
     let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
     let import = ann.upload("/api/leads/import/", "secret.csv", b"title\nSecret\n").await.expect(202);
+    let document = ann.document(&[("title", "Secret document")]).await;
+    let form = ann.post("/api/api-settings/", &json!({"title": "Secret"})).await.expect(201);
     let ids = [
         &account,
         &contact,
+        &document,
+        &form,
         &import,
         &webhook,
         &pipeline,
@@ -130,6 +134,7 @@ async fn lists_and_search_show_nothing_of_another_organization() {
     }
     assert_eq!(eve.get("/api/leads/?search=secret").await.expect(200)["results"], json!([]));
     assert_eq!(eve.get("/api/search/?q=secret").await.expect(200)["results"], json!([]));
+    assert!(ann.get("/api/search/?q=secret").await.expect(200)["results"].as_array().unwrap().len() > 1);
     let teams = eve.get("/api/users/get-teams-and-users/").await;
     assert!(!String::from_utf8(teams.bytes).unwrap().contains(&ann.member_id()));
 }

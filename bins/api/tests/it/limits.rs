@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::app::{QUOTA, TestApp};
 
-const NONE: Rates = Rates { token: None, org: None, address: None, in_flight: 1_000 };
+pub(crate) const NONE: Rates =
+    Rates { token: None, org: None, address: None, web_form: None, web_form_address: None, in_flight: 1_000 };
 
 async fn app(rates: Rates) -> TestApp {
     TestApp::limited(crm_testkit::shared_db().await, rates).await

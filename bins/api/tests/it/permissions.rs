@@ -27,6 +27,7 @@ const PUBLIC: &[&str] = &[
     "request_sign_in_mail",
     "verify_sign_in_link",
     "verify_sign_in_code",
+    "create_lead_from_site",
 ];
 
 #[actix_web::test]

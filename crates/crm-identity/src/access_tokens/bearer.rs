@@ -5,9 +5,9 @@ use crm_core::{Caller, CallerSource, Error, OrgId, Result};
 use diesel_async::AsyncPgConnection;
 use uuid::Uuid;
 
-use super::raw;
+use super::MARK;
 use crate::caller::Holder;
-use crate::{AccessClaims, Identity, MemberClaims, secret};
+use crate::{AccessClaims, Identity, MemberClaims, org_key, secret};
 
 /// What stands behind `Authorization: Bearer`.
 #[derive(Debug, Clone)]
@@ -124,11 +124,11 @@ impl Identity {
     /// `Unauthenticated` for the token of a session unless it is one of ours, unaltered and not expired. A personal access token is judged
     /// once its organization is asked.
     pub fn read_bearer(&self, bearer: &str, method: &str, path: &str) -> Result<Credential> {
-        if !bearer.starts_with(raw::MARK) {
+        if !bearer.starts_with(MARK) {
             return self.verify_access(bearer).map(Credential::Session);
         }
         // One that names no organization is looked for where there is nothing, so that it is refused like any other.
-        let org = raw::org_of(bearer).unwrap_or(OrgId(Uuid::nil()));
+        let org = org_key::org_of(MARK, bearer).unwrap_or(OrgId(Uuid::nil()));
         Ok(Credential::Token(TokenClaims {
             org,
             digest: secret::digest(bearer),
