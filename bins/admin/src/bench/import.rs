@@ -41,7 +41,9 @@ pub(super) fn measure(target: &Target) -> Result<()> {
 
 fn file() -> String {
     let run = Utc::now().timestamp_micros();
-    let mut text = String::from("title,first_name,last_name,email,company_name,phone,status,source,opportunity_amount,city\r\n");
+    let mut text = String::from(
+        "title,first_name,last_name,email,company_name,phone,status,source,opportunity_amount,city\r\n",
+    );
     for row in 0..ROWS {
         // Writing to a text can't fail.
         let _ = write!(
