@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod changes;
 mod contacts;
+mod conversions;
 mod custom_fields;
 mod dashboard;
 mod documents;
@@ -71,6 +72,7 @@ pub fn all() -> Routes {
         accounts::routes,
         contacts::routes,
         leads::routes,
+        conversions::routes,
         opportunities::routes,
         products::routes,
         pipelines::routes,

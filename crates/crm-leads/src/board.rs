@@ -10,7 +10,7 @@ use crate::follow_up::LEAD_FILTERS;
 use crate::model::{LEADS, Lead, LeadStatus};
 use crate::pipelines::{self, Pipeline};
 use crate::service;
-use crate::stages::{Stage, StageType};
+use crate::stages::{LeadStage, StageType};
 
 const PIPELINE_ID: &str = "pipeline_id";
 
@@ -28,25 +28,25 @@ const WITHOUT: [&str; 3] = ["ordering", "cursor", "offset"];
 
 crm_core::text_enum!(
     /// What the columns of a board are.
-    BoardMode { Status = "status", Pipeline = "pipeline" }
+    LeadBoardMode { Status = "status", Pipeline = "pipeline" }
 );
 
 /// A board of leads.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Board {
+pub struct LeadBoard {
     /// What its columns are.
-    pub mode: BoardMode,
+    pub mode: LeadBoardMode,
     /// The pipeline, unless it is the board of statuses.
-    pub pipeline: Option<BoardPipeline>,
+    pub pipeline: Option<LeadBoardPipeline>,
     /// Its columns, from left to right.
-    pub columns: Vec<Column>,
+    pub columns: Vec<LeadColumn>,
     /// The leads of all columns, when `count=true` asked for it.
     pub count: Option<i64>,
 }
 
 /// A pipeline as its board names it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct BoardPipeline {
+pub struct LeadBoardPipeline {
     /// Its id.
     pub id: Uuid,
     /// Its name.
@@ -57,7 +57,7 @@ pub struct BoardPipeline {
 
 /// A column of a board with its first cards.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Column {
+pub struct LeadColumn {
     /// The status, or the stage's id; null for leads without a status.
     pub id: Option<String>,
     /// What it is called.
@@ -90,7 +90,7 @@ pub struct Column {
 ///
 /// # Errors
 /// `Forbidden` without `leads.view_lead`; `NotFound` for a pipeline that is not in use; 400 for parameters.
-pub async fn kanban(t: &mut TenantTx, params: &Params) -> Result<Board> {
+pub async fn kanban(t: &mut TenantTx, params: &Params) -> Result<LeadBoard> {
     t.require(LEADS.view)?;
     for word in WITHOUT {
         if params.mentions(word) {
@@ -110,16 +110,16 @@ pub async fn kanban(t: &mut TenantTx, params: &Params) -> Result<Board> {
         columns.push(column.filled(t, params).await?);
     }
     let count = columns.iter().map(|column| column.count).sum();
-    let mode = if pipeline.is_some() { BoardMode::Pipeline } else { BoardMode::Status };
-    let pipeline = pipeline.map(|Pipeline { base, fields, .. }| BoardPipeline {
+    let mode = if pipeline.is_some() { LeadBoardMode::Pipeline } else { LeadBoardMode::Status };
+    let pipeline = pipeline.map(|Pipeline { base, fields, .. }| LeadBoardPipeline {
         id: base.id,
         name: fields.name,
         is_default: fields.is_default,
     });
-    Ok(Board { mode, pipeline, columns, count })
+    Ok(LeadBoard { mode, pipeline, columns, count })
 }
 
-fn of_statuses() -> Vec<Column> {
+fn of_statuses() -> Vec<LeadColumn> {
     let columns = [
         (None, "No status", "#9CA3AF", StageType::Open),
         (Some(LeadStatus::Assigned), "Assigned", "#3B82F6", StageType::Open),
@@ -128,7 +128,7 @@ fn of_statuses() -> Vec<Column> {
         (Some(LeadStatus::Closed), "Closed", "#6B7280", StageType::Lost),
     ];
     let column =
-        |(order, (status, name, color, stage_type)): (i32, (Option<LeadStatus>, &str, &str, _))| Column {
+        |(order, (status, name, color, stage_type)): (i32, (Option<LeadStatus>, &str, &str, _))| LeadColumn {
             id: status.map(|status| status.as_str().to_owned()),
             name: name.into(),
             order,
@@ -145,8 +145,8 @@ fn of_statuses() -> Vec<Column> {
     (1..).zip(columns).map(column).collect()
 }
 
-fn of_stages(pipeline: &Pipeline) -> Vec<Column> {
-    let column = |Stage { base, fields, .. }: &Stage| Column {
+fn of_stages(pipeline: &Pipeline) -> Vec<LeadColumn> {
+    let column = |LeadStage { base, fields, .. }: &LeadStage| LeadColumn {
         id: Some(base.id.to_string()),
         name: fields.name.clone(),
         order: fields.order.unwrap_or_default(),
@@ -163,7 +163,7 @@ fn of_stages(pipeline: &Pipeline) -> Vec<Column> {
     pipeline.stages.iter().map(column).collect()
 }
 
-impl Column {
+impl LeadColumn {
     /// The column with its cards: a page of the list of leads.
     async fn filled(self, t: &mut TenantTx, params: &Params) -> Result<Self> {
         let mut pairs: Vec<(String, String)> =

@@ -13,7 +13,7 @@ mod pipelines;
 mod service;
 mod stages;
 
-pub use board::{BOARD_PARAMETERS, Board, BoardMode, BoardPipeline, Column, kanban};
+pub use board::{BOARD_PARAMETERS, LeadBoard, LeadBoardMode, LeadBoardPipeline, LeadColumn, kanban};
 pub use conversion::{lock, mark_converted, mark_unconverted};
 pub use crm_core::Industry;
 pub use follow_up::{FollowUp, LEAD_FILTERS};
@@ -28,7 +28,8 @@ pub use service::{
     Converting, Leads, create, create_towards, delete, describe, find, list, update, update_towards,
 };
 pub use stages::{
-    STAGES, Stage, StageFields, StageType, create_stage, delete_stage, find_stage, list_stages, update_stage,
+    LeadStage, STAGES, StageFields, StageType, create_stage, delete_stage, find_stage, list_stages,
+    update_stage,
 };
 
 #[cfg(doctest)]

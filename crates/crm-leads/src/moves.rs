@@ -14,7 +14,7 @@ use validator::Validate;
 use crate::follow_up::{Days, FollowUp};
 use crate::model::{LEADS, Lead, LeadStatus};
 use crate::service::{Converting, locked};
-use crate::stages::{self, Stage};
+use crate::stages::{self, LeadStage};
 
 /// Where a card is moved to: at least one of these.
 #[derive(Debug, Clone, Default, Deserialize, Validate, utoipa::ToSchema)]
@@ -94,7 +94,8 @@ pub async fn move_towards(
     }
     let mut fields = old.fields.clone();
     fields.status = status;
-    if let Some(stage) = entered.filter(|stage| stage.fields.win_probability > 0)
+    // Of a lead that is about to be converted the probability is that of its deal, which only begins.
+    if let Some(stage) = entered.filter(|stage| stage.fields.win_probability > 0 && !converts)
         && fields.probability == Some(0)
     {
         fields.probability = Some(stage.fields.win_probability);
@@ -152,7 +153,7 @@ async fn lock_cards(t: &mut TenantTx, cards: [Option<Uuid>; 3]) -> Result<()> {
 }
 
 /// The stage that a lead comes to, if there is room.
-async fn enter(t: &mut TenantTx, stage: Uuid, lead: Uuid) -> Result<Stage> {
+async fn enter(t: &mut TenantTx, stage: Uuid, lead: Uuid) -> Result<LeadStage> {
     let Some(stage) = stages::entered(t, stage).await? else {
         let message = format!("{stage} is not a stage of a pipeline in use");
         return Err(Error::field("stage_id", FieldCode::NotFound, message));

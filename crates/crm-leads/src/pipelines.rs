@@ -14,7 +14,7 @@ use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
-use crate::stages::{self, Stage};
+use crate::stages::{self, LeadStage};
 
 /// The permissions: stages are part of their pipeline.
 pub(crate) const VIEW: &str = "pipelines.view_pipeline";
@@ -114,7 +114,7 @@ pub struct Pipeline {
     #[serde(flatten)]
     pub fields: PipelineFields,
     /// Its stages, in their order.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<LeadStage>,
 }
 
 const READ_ONLY: &[&str] = &["stages"];

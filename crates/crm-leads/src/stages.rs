@@ -95,7 +95,7 @@ fn color(text: &str) -> Result<(), ValidationError> {
 
 /// A stage of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Stage {
+pub struct LeadStage {
     /// What every record begins with.
     #[serde(flatten)]
     pub base: Base,
@@ -141,11 +141,11 @@ macro_rules! stage_values {
     };
 }
 
-fn stage(row: Row) -> Stage {
+fn stage(row: Row) -> LeadStage {
     let (base, pipeline_id, name, order, color, stage_type, maps_to_status, win_probability, wip_limit) = row;
     let order = Some(order);
     let fields = StageFields { name, order, color, stage_type, maps_to_status, win_probability, wip_limit };
-    Stage { base, pipeline_id, fields }
+    LeadStage { base, pipeline_id, fields }
 }
 
 impl StageFields {
@@ -183,7 +183,11 @@ pub(crate) fn defaults() -> Vec<StageFields> {
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.view_pipeline`; `NotFound`; 400 for parameters.
-pub async fn list_stages(t: &mut TenantTx, pipeline: Uuid, params: &Params) -> Result<Page<Shaped<Stage>>> {
+pub async fn list_stages(
+    t: &mut TenantTx,
+    pipeline: Uuid,
+    params: &Params,
+) -> Result<Page<Shaped<LeadStage>>> {
     let scope = t.require(VIEW)?;
     let this = lead_pipelines::table.filter(lead_pipelines::org_id.eq(t.org()));
     this.filter(lead_pipelines::id.eq(pipeline)).select(lead_pipelines::id).first::<Uuid>(t.conn()?).await?;
@@ -211,7 +215,7 @@ pub async fn list_stages(t: &mut TenantTx, pipeline: Uuid, params: &Params) -> R
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.view_pipeline`; `NotFound`.
-pub async fn find_stage(t: &mut TenantTx, id: Uuid) -> Result<Stage> {
+pub async fn find_stage(t: &mut TenantTx, id: Uuid) -> Result<LeadStage> {
     t.require(VIEW)?;
     load(t, id).await
 }
@@ -220,7 +224,7 @@ pub async fn find_stage(t: &mut TenantTx, id: Uuid) -> Result<Stage> {
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.change_pipeline`; `NotFound`; `Duplicate` for a name that is there; `Conflict` in a full pipeline.
-pub async fn create_stage(t: &mut TenantTx, pipeline: Uuid, fields: StageFields) -> Result<Stage> {
+pub async fn create_stage(t: &mut TenantTx, pipeline: Uuid, fields: StageFields) -> Result<LeadStage> {
     t.require(CHANGE)?;
     lock_pipeline(t, pipeline).await?;
     let mut ids: Vec<Uuid> = of(t, &[pipeline]).await?.into_iter().map(|stage| stage.base.id).collect();
@@ -236,7 +240,12 @@ pub async fn create_stage(t: &mut TenantTx, pipeline: Uuid, fields: StageFields)
 }
 
 /// Inserts a stage at a place, from 0, where another one may stand until all are [`arrange`]d.
-pub(crate) async fn add(t: &mut TenantTx, pipeline: Uuid, fields: StageFields, at: usize) -> Result<Stage> {
+pub(crate) async fn add(
+    t: &mut TenantTx,
+    pipeline: Uuid,
+    fields: StageFields,
+    at: usize,
+) -> Result<LeadStage> {
     let order = order(at)?;
     let fields = StageFields { order: Some(order), ..fields.settle() };
     let base = Base::new(t);
@@ -251,14 +260,14 @@ pub(crate) async fn add(t: &mut TenantTx, pipeline: Uuid, fields: StageFields, a
         .execute(t.conn()?)
         .await
         .map_err(taken)?;
-    Ok(Stage { base, pipeline_id: pipeline, fields })
+    Ok(LeadStage { base, pipeline_id: pipeline, fields })
 }
 
 /// Changes a stage. What the edit leaves as it is makes no new version.
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.change_pipeline`; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
-pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Stage> {
+pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<LeadStage> {
     t.require(CHANGE)?;
     let old = locked(t, id).await?;
     let fields: StageFields = edit.fields(&old, &old.base, READ_ONLY)?;
@@ -271,7 +280,7 @@ pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Stag
     if fields == old.fields {
         return Ok(old);
     }
-    let new = Stage { base: old.base.next(t), fields, pipeline_id: old.pipeline_id };
+    let new = LeadStage { base: old.base.next(t), fields, pipeline_id: old.pipeline_id };
     diesel::update(lead_stages::table.filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(id))))
         .set((
             base_changes!(lead_stages, new.base),
@@ -322,7 +331,7 @@ pub(crate) async fn reorder(t: &mut TenantTx, pipeline: Uuid, ids: &[Uuid]) -> R
 }
 
 /// The stages of some pipelines, in their order.
-pub(crate) async fn of(t: &mut TenantTx, pipelines: &[Uuid]) -> Result<Vec<Stage>> {
+pub(crate) async fn of(t: &mut TenantTx, pipelines: &[Uuid]) -> Result<Vec<LeadStage>> {
     let rows: Vec<Row> = lead_stages::table
         .filter(lead_stages::org_id.eq(t.org()).and(lead_stages::pipeline_id.eq_any(pipelines)))
         .order_by((lead_stages::sort_order, lead_stages::id))
@@ -340,13 +349,13 @@ async fn lock_pipeline(t: &mut TenantTx, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-async fn load(t: &mut TenantTx, id: Uuid) -> Result<Stage> {
+async fn load(t: &mut TenantTx, id: Uuid) -> Result<LeadStage> {
     let this = lead_stages::table.filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(id)));
     Ok(stage(this.select(stage_columns!()).first(t.conn()?).await?))
 }
 
 /// A stage, locked after its pipeline.
-async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Stage> {
+async fn locked(t: &mut TenantTx, id: Uuid) -> Result<LeadStage> {
     let pipeline = load(t, id).await?.pipeline_id;
     lock_pipeline(t, pipeline).await?;
     let this = lead_stages::table.filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(id)));
@@ -355,7 +364,7 @@ async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Stage> {
 
 /// A stage that a lead is about to enter: held until the transaction ends, so that its limit holds too; none where it is not there or its
 /// pipeline is not in use.
-pub(crate) async fn entered(t: &mut TenantTx, id: Uuid) -> Result<Option<Stage>> {
+pub(crate) async fn entered(t: &mut TenantTx, id: Uuid) -> Result<Option<LeadStage>> {
     let this = lead_stages::table.filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(id)));
     let Some(pipeline) = this.select(lead_stages::pipeline_id).first::<Uuid>(t.conn()?).await.optional()?
     else {

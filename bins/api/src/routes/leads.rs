@@ -1,6 +1,7 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
-use crm_leads::{BOARD_PARAMETERS, Board, LEAD_FILTERS, LEADS, Lead, LeadMove, Leads};
+use crm_leads::{BOARD_PARAMETERS, LEAD_FILTERS, LEADS, Lead, LeadBoard, LeadMove};
+use crm_sales::Leads;
 
 use super::records::module_routes;
 use crate::extract::{Change, Ctx, Pk, Query, View};
@@ -26,7 +27,7 @@ pub(super) fn routes(r: &mut Routes) {
         )
         .boards::<Lead>(LEADS.resource)
         .takes_query(BOARD_PARAMETERS)
-        .answers::<Board>(200)
+        .answers::<LeadBoard>(200)
         .refuses(&[404]),
         board,
     )
@@ -44,7 +45,7 @@ pub(super) fn routes(r: &mut Routes) {
     );
 }
 
-async fn board(ctx: Ctx, query: Query) -> Result<web::Json<Board>, Problem> {
+async fn board(ctx: Ctx, query: Query) -> Result<web::Json<LeadBoard>, Problem> {
     Ok(web::Json(ctx.tenant(async |t| crm_leads::kanban(t, &query.0).await).await?))
 }
 
@@ -54,7 +55,7 @@ async fn move_card(ctx: Ctx, id: Pk, change: Change, view: View) -> Result<HttpR
         .tenant(async |t| {
             // Whether the lead is there goes before what the body says.
             LEADS.check_view(t, id.0).await?;
-            crm_leads::move_card(t, id.0, body::parse(body)?, &precondition).await
+            crm_sales::move_card(t, id.0, body::parse(body)?, &precondition).await
         })
         .await?;
     Ok(view.ok(&lead.base, &lead))

@@ -3,7 +3,8 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
 use crm_leads::{
-    self as leads, NewPipeline, PIPELINES, Pipeline, PipelineFields, STAGES, Stage, StageFields, StageOrder,
+    self as leads, LeadStage, NewPipeline, PIPELINES, Pipeline, PipelineFields, STAGES, StageFields,
+    StageOrder,
 };
 use crm_records::list::{Page, Shaped};
 
@@ -68,13 +69,13 @@ pub(super) fn routes(r: &mut Routes) {
     .add(
         Op::get(ITS_STAGES, "list_lead_stages", view, "The stages of a pipeline in their order")
             .lists(STAGES)
-            .answers_page::<Stage>(),
+            .answers_page::<LeadStage>(),
         list_stages,
     )
     .add(
         Op::post(ITS_STAGES, "create_lead_stage", change, "Add a stage to a pipeline")
             .takes::<StageFields>()
-            .answers::<Stage>(201)
+            .answers::<LeadStage>(201)
             .refuses(&[409]),
         create_stage,
     )
@@ -91,18 +92,21 @@ pub(super) fn routes(r: &mut Routes) {
             .answers::<Pipeline>(200),
         reorder,
     )
-    .add(Op::get(STAGE, "get_lead_stage", view, "One stage").shaped(STAGES).answers::<Stage>(200), find_stage)
+    .add(
+        Op::get(STAGE, "get_lead_stage", view, "One stage").shaped(STAGES).answers::<LeadStage>(200),
+        find_stage,
+    )
     .add(
         Op::put(STAGE, "replace_lead_stage", change, "Replace a stage; without order it keeps its place")
             .takes::<StageFields>()
-            .answers::<Stage>(200)
+            .answers::<LeadStage>(200)
             .refuses(&[409]),
         update_stage,
     )
     .add(
         Op::patch(STAGE, "change_lead_stage", change, "Change a stage")
             .takes::<StageFields>()
-            .answers::<Stage>(200)
+            .answers::<LeadStage>(200)
             .refuses(&[409]),
         update_stage,
     )
@@ -142,7 +146,7 @@ async fn remove(ctx: Ctx, id: Pk, condition: IfMatch) -> Result<HttpResponse, Pr
     Ok(HttpResponse::NoContent().finish())
 }
 
-async fn list_stages(ctx: Ctx, id: Pk, query: Query) -> Result<web::Json<Page<Shaped<Stage>>>, Problem> {
+async fn list_stages(ctx: Ctx, id: Pk, query: Query) -> Result<web::Json<Page<Shaped<LeadStage>>>, Problem> {
     Ok(web::Json(ctx.tenant(async |t| leads::list_stages(t, id.0, &query.0).await).await?))
 }
 

@@ -29,6 +29,11 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let field = ann.post("/api/custom-fields/", &field).await.expect(201);
     let pipeline = ann.post("/api/leads/pipelines/", &json!({"name": "Secret"})).await.expect(201);
     let stage = &pipeline["stages"][0];
+    let converted = ann.lead(json!({"first_name": "Covert", "email": "covert@example.com"})).await;
+    let converted = ann
+        .post(&format!("/api/leads/{}/convert/", converted["id"].as_str().unwrap()), &json!({}))
+        .await
+        .expect(200);
     let webhook = json!({"url": "https://example.com/secret", "events": ["*"]});
     let webhook = ann.post("/api/webhooks/", &webhook).await.expect(201);
     let import = ann.upload("/api/leads/import/", "secret.csv", b"title\nSecret\n").await.expect(202);
@@ -55,6 +60,8 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     .map(|value| value["id"].as_str().unwrap().to_owned());
     let mut all = vec![lead.to_owned(), ann.member_id(), ann.org["id"].as_str().unwrap().to_owned()];
     all.extend(ids);
+    let parts = ["lead_id", "account_id", "contact_id", "opportunity_id"];
+    all.extend(parts.map(|key| converted[key].as_str().unwrap().to_owned()));
     all.extend(deals(ann).await);
     all
 }

@@ -119,7 +119,7 @@ async fn bad_values_are_refused_by_field_and_nothing_is_written() {
             "validation_failed",
             "assigned_to",
         ),
-        (json!({"status": "converted"}), 409, "conflict", "status"),
+        (json!({"status": "converted"}), 422, "validation_failed", "email"),
     ] {
         let (got, fields) = ann.post("/api/leads/", &body).await.problem(status);
         assert_eq!((got.as_str(), fields), (code, vec![field.to_owned()]), "{body}");

@@ -13,6 +13,7 @@ mod audit;
 mod bulk;
 mod changes;
 mod contacts;
+mod conversion;
 mod custom_fields;
 mod dashboard;
 mod deal_board;

@@ -39,7 +39,7 @@ impl Person {
     }
 
     /// Those of one column.
-    async fn column(&self, query: &str, name: &str) -> Vec<String> {
+    async fn lead_column(&self, query: &str, name: &str) -> Vec<String> {
         let board = self.board(query).await;
         board.into_iter().find(|(column, _)| column == name).unwrap().1
     }
@@ -322,7 +322,7 @@ async fn cards_are_put_in_order_and_there_is_always_room_between_two() {
     for title in ["1", "2", "3", "4"] {
         cards.push(ann.lead(json!({"title": title, "status": "assigned"})).await);
     }
-    let order = async || ann.column("", "Assigned").await.join(" ");
+    let order = async || ann.lead_column("", "Assigned").await.join(" ");
     assert_eq!(order().await, "4 3 2 1", "new ones come first");
     ann.move_lead(&cards[0], json!({"above_id": cards[3]["id"], "below_id": cards[2]["id"]}))
         .await
@@ -376,7 +376,7 @@ async fn a_move_takes_over_what_its_stage_brings() {
     );
     let off = ann.move_lead(&lead, json!({"stage_id": null, "status": null})).await.expect(200);
     assert_eq!((&off["stage_id"], &off["status"]), (&Value::Null, &Value::Null));
-    assert_eq!(ann.column("", "No status").await, ["x"]);
+    assert_eq!(ann.lead_column("", "No status").await, ["x"]);
     let history = ann.get(&format!("/api/leads/{}/history/", id(&lead))).await.expect(200);
     assert_eq!(history["results"][0]["fields"]["stage_id"], json!([stages[5]["id"], null]));
     assert_eq!(ann.move_lead(&lead, json!({})).await.problem(422).1, ["stage_id"]);
@@ -403,7 +403,7 @@ async fn a_full_stage_takes_no_more_whoever_comes_at_the_same_time() {
     let done = replies.iter().filter(|reply| reply.status == 200).count();
     let full = replies.iter().filter(|reply| reply.status == 409).count();
     assert_eq!((done, full), (2, 3));
-    let within = ann.column(&format!("?pipeline_id={}", id(&pipeline)), "Contacted").await;
+    let within = ann.lead_column(&format!("?pipeline_id={}", id(&pipeline)), "Contacted").await;
     assert_eq!(within.len(), 2);
     let inside = cards.iter().find(|card| card["title"] == within[0].as_str()).unwrap();
     ann.move_lead(inside, json!({"stage_id": stage["id"], "status": "closed"})).await.expect(200);
@@ -424,7 +424,7 @@ async fn two_who_move_cards_at_the_same_time_lose_nothing() {
     });
     let statuses = join_all(moves).await;
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
-    let mut titles = ann.column("", "Assigned").await;
+    let mut titles = ann.lead_column("", "Assigned").await;
     titles.sort();
     assert_eq!(titles, ["1", "2", "3", "4"]);
     for card in &cards {

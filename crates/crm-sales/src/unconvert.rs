@@ -1,0 +1,206 @@
+use crm_core::body::Object;
+use crm_core::{Code, Error, Result, TenantTx};
+use crm_leads::Lead;
+use crm_records::{Edit, Links, Precondition, contacts, sources};
+use crm_schema::{
+    account_message_recipients, account_messages, accounts, attachments, comments, contacts as people,
+    conversions, opportunities, opportunity_lines, record_contacts,
+};
+use diesel::dsl::exists;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::convert::stored;
+use crate::model::{Conversion, Part, Undo};
+use crate::parts::{links_body, one, without};
+
+/// Whether any row of a query is there.
+macro_rules! any {
+    ($t:expr, $query:expr) => {
+        diesel::select(exists($query)).get_result::<bool>($t.conn()?).await?
+    };
+}
+
+/// The version of a row, if it is there: locked, so that nobody points at it any more.
+macro_rules! version {
+    ($t:expr, $table:ident, $id:expr) => {
+        $table::table
+            .filter($table::org_id.eq($t.org()).and($table::id.eq($id)))
+            .select($table::version)
+            .for_update()
+            .first::<i64>($t.conn()?)
+            .await
+            .optional()?
+    };
+}
+
+/// Undoes the conversion of a lead: what was made for it is deleted, what was added to records that were there is taken back, and the
+/// lead has its former status again. Only while nobody has used what was made.
+///
+/// # Errors
+/// `Forbidden` without `leads.change_lead`, or the permission to delete what was made; `NotFound`; `Conflict` for a lead that was not
+/// converted, and naming the record that was changed since.
+pub async fn unconvert(t: &mut TenantTx, id: Uuid) -> Result<Lead> {
+    let lead = crm_leads::lock(t, id).await?;
+    let Some((conversion, undo)) = stored(t, id).await? else {
+        return Err(Error::Refused(Code::Conflict, "this lead was not converted".into()));
+    };
+    let undo: Undo = serde_json::from_value(undo).map_err(Error::internal)?;
+    check(t, &conversion, &undo).await?;
+    let this = conversions::org_id.eq(t.org()).and(conversions::lead_id.eq(id));
+    diesel::delete(conversions::table.filter(this)).execute(t.conn()?).await?;
+    sources::remove(t, id).await?;
+    let contact = undo.contact.as_ref();
+    if let Some(part) = present(undo.opportunity.as_ref(), conversion.opportunity_id) {
+        take_back_opportunity(t, part, undo.account.id, contact.map(|contact| contact.id)).await?;
+    }
+    if let Some(part) = present(contact, conversion.contact_id) {
+        take_back_contact(t, part, undo.account.id).await?;
+    }
+    if let Some(part) = present(Some(&undo.account), conversion.account_id) {
+        take_back_account(t, part).await?;
+    }
+    crm_leads::mark_unconverted(t, &lead, undo.status).await
+}
+
+/// A part that is still the one of the conversion: what was found may have been deleted or merged since, and needs nothing then.
+fn present(part: Option<&Part>, now: Option<Uuid>) -> Option<&Part> {
+    part.filter(|part| now == Some(part.id))
+}
+
+/// Makes sure that what was made is as it was left.
+async fn check(t: &mut TenantTx, conversion: &Conversion, undo: &Undo) -> Result<()> {
+    let made = |part: Option<&Part>| part.and_then(|part| part.made.map(|version| (part.id, version)));
+    let opportunity = made(undo.opportunity.as_ref());
+    let contact = made(undo.contact.as_ref());
+    let account = made(Some(&undo.account));
+    let org = t.org();
+    if let Some((id, version)) = opportunity {
+        let now = version!(t, opportunities, id);
+        intact("opportunity", id, conversion.opportunity_id, (now, version))?;
+        let lines = opportunity_lines::org_id.eq(org).and(opportunity_lines::opportunity_id.eq(id));
+        untouched(t, "opportunity", id).await?;
+        unused("opportunity", id, any!(t, opportunity_lines::table.filter(lines)))?;
+    }
+    if let Some((id, version)) = contact {
+        let now = version!(t, people, id);
+        intact("contact", id, conversion.contact_id, (now, version))?;
+        untouched(t, "contact", id).await?;
+        let ours = [Some(undo.account.id), undo.opportunity.as_ref().map(|part| part.id)];
+        let ours: Vec<Uuid> = ours.into_iter().flatten().collect();
+        let of = record_contacts::org_id.eq(org).and(record_contacts::contact_id.eq(id));
+        let elsewhere = of.and(diesel::dsl::not(record_contacts::record_id.eq_any(ours)));
+        unused("contact", id, any!(t, record_contacts::table.filter(elsewhere)))?;
+        let mailed =
+            account_message_recipients::org_id.eq(org).and(account_message_recipients::contact_id.eq(id));
+        unused("contact", id, any!(t, account_message_recipients::table.filter(mailed)))?;
+        let other = conversions::contact_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
+        unused("contact", id, any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))))?;
+    }
+    if let Some((id, version)) = account {
+        let now = version!(t, accounts, id);
+        intact("account", id, conversion.account_id, (now, version))?;
+        untouched(t, "account", id).await?;
+        // Nil ids are nobody's.
+        let contact = undo.contact.as_ref().map_or(Uuid::nil(), |part| part.id);
+        let deal = undo.opportunity.as_ref().map_or(Uuid::nil(), |part| part.id);
+        let others = record_contacts::record_id.eq(id).and(record_contacts::contact_id.ne(contact));
+        let others = record_contacts::table.filter(record_contacts::org_id.eq(org).and(others));
+        unused("account", id, any!(t, others))?;
+        let others = people::account_id.eq(id).and(people::id.ne(contact));
+        unused("account", id, any!(t, people::table.filter(people::org_id.eq(org).and(others))))?;
+        let others = opportunities::account_id.eq(id).and(opportunities::id.ne(deal));
+        let others = opportunities::table.filter(opportunities::org_id.eq(org).and(others));
+        unused("account", id, any!(t, others))?;
+        let mails = account_messages::org_id.eq(org).and(account_messages::account_id.eq(id));
+        unused("account", id, any!(t, account_messages::table.filter(mails)))?;
+        let other = conversions::account_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
+        unused("account", id, any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))))?;
+    }
+    Ok(())
+}
+
+/// A record that is still there, at the version it was made at.
+fn intact(kind: &str, id: Uuid, of: Option<Uuid>, (now, made): (Option<i64>, i64)) -> Result<()> {
+    match now {
+        Some(now) if of == Some(id) && now == made => Ok(()),
+        Some(_) => Err(changed(kind, id)),
+        None => {
+            let message = format!("the {kind} {id} is gone: the conversion can't be undone any more");
+            Err(Error::Refused(Code::Conflict, message.into()))
+        }
+    }
+}
+
+async fn untouched(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
+    let org = t.org();
+    let said = comments::table.filter(comments::org_id.eq(org).and(comments::record_id.eq(id)));
+    let kept = attachments::table.filter(attachments::org_id.eq(org).and(attachments::record_id.eq(id)));
+    let used = any!(t, said) || any!(t, kept);
+    unused(kind, id, used)
+}
+
+fn unused(kind: &str, id: Uuid, used: bool) -> Result<()> {
+    if used { Err(changed(kind, id)) } else { Ok(()) }
+}
+
+fn changed(kind: &str, id: Uuid) -> Error {
+    let message =
+        format!("the {kind} {id} was changed or used since: the conversion can't be undone any more");
+    Error::Refused(Code::Conflict, message.into())
+}
+
+async fn take_back_opportunity(
+    t: &mut TenantTx,
+    part: &Part,
+    account: Uuid,
+    contact: Option<Uuid>,
+) -> Result<()> {
+    if part.made.is_some() {
+        return crm_opportunities::delete(t, part.id, &Precondition::default()).await;
+    }
+    if !part.joined && !part.given_account {
+        return Ok(());
+    }
+    let deal = crm_opportunities::update(t, part.id, Edit::patch(Object::new())).await?;
+    let mut change = Object::new();
+    if part.given_account && deal.fields.account_id == Some(account) {
+        change.insert("account_id".into(), Value::Null);
+    }
+    if part.joined {
+        let mut left = deal.fields.contacts.clone();
+        left.retain(|id| contact != Some(*id));
+        change.insert("contacts".into(), serde_json::json!(left));
+    }
+    crm_opportunities::update(t, part.id, Edit::patch(change)).await.map(drop)
+}
+
+async fn take_back_contact(t: &mut TenantTx, part: &Part, account: Uuid) -> Result<()> {
+    if part.made.is_some() {
+        return crm_contacts::delete(t, part.id, &Precondition::default()).await;
+    }
+    if part.given_account {
+        let contact = crm_contacts::update(t, part.id, Edit::patch(Object::new())).await?;
+        if contact.fields.account_id == Some(account) {
+            crm_contacts::update(t, part.id, Edit::patch(one("account_id", Value::Null))).await?;
+        }
+    }
+    if part.joined {
+        contacts::part(t, account, part.id).await?;
+    }
+    Ok(())
+}
+
+async fn take_back_account(t: &mut TenantTx, part: &Part) -> Result<()> {
+    if part.made.is_some() {
+        return crm_accounts::delete(t, part.id, &Precondition::default()).await;
+    }
+    if part.added == Links::default() {
+        return Ok(());
+    }
+    let account = crm_accounts::update(t, part.id, Edit::patch(Object::new())).await?;
+    let left = without(&account.links, &part.added);
+    crm_accounts::update(t, part.id, Edit::patch(links_body(&left))).await.map(drop)
+}
