@@ -208,10 +208,7 @@ mod tests {
             if yellow < red {
                 assert_eq!(status(yellow), AgingStatus::Yellow);
             }
-            assert_eq!(
-                status(red - 1),
-                if red - 1 >= yellow { AgingStatus::Yellow } else { AgingStatus::Green }
-            );
+            assert_eq!(status(red - 1), if red > yellow { AgingStatus::Yellow } else { AgingStatus::Green });
             assert_eq!(status(red), AgingStatus::Red);
             assert_eq!(aging.status(Stage::ClosedWon, 1000), AgingStatus::Green);
         }
