@@ -18,7 +18,7 @@ const STALE: &str = "stale";
 const FOLLOW_UP: &str = "follow_up";
 
 /// What the list of leads is filtered by beside their fields: the parameters and their meaning.
-pub const LEAD_FILTERS: &[(&str, &str)] = &[
+pub const LEAD_FILTERS: [(&str, &str); 2] = [
     (STALE, "`true` for open leads without contact for more than 30 days, `false` for the others."),
     (FOLLOW_UP, "`overdue`, `today` or `upcoming`: where the next follow-up lies."),
 ];

@@ -93,6 +93,17 @@ INSERT INTO record_tags (org_id, record_id, tag_id)
 INSERT INTO record_contacts (org_id, record_id, contact_id)
     SELECT org_id, made, contact_id FROM seed_sales
     CROSS JOIN LATERAL unnest(ARRAY[account_id, deal_id, id]) made WHERE contact_id IS NOT NULL;
+-- With what undoing them needs, as a conversion leaves it.
+CREATE OR REPLACE FUNCTION pg_temp.seed_part(id uuid, joined boolean) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('id', id, 'made', 1, 'added', '{"assigned_to": [], "teams": [], "tags": []}'::jsonb, 'joined', joined,
+        'given_account', false)
+    WHERE id IS NOT NULL
+$$;
+INSERT INTO conversions (org_id, lead_id, converted_at, converted_by, account_id, contact_id, opportunity_id, undo)
+    SELECT org_id, id, updated_at, updated_by, account_id, contact_id, deal_id, jsonb_build_object('status', 'in process',
+        'account', pg_temp.seed_part(account_id, false), 'contact', pg_temp.seed_part(contact_id, true),
+        'opportunity', pg_temp.seed_part(deal_id, contact_id IS NOT NULL))
+    FROM seed_sales;
 INSERT INTO record_sources (org_id, record_id, source_id) SELECT org_id, account_id, id FROM seed_sales;
 
 INSERT INTO tallies (org_id, id, kind, bucket, count, amount, weighted)

@@ -16,7 +16,7 @@ pub(super) fn routes(r: &mut Routes) {
         "leads",
         "lead",
         list: "List leads, without converted ones unless status is given",
-        filters: LEAD_FILTERS
+        filters: &LEAD_FILTERS
     );
     r.add(
         Op::get(
