@@ -99,6 +99,10 @@ impl Jobs {
                 crm_mail::deliver(&self.db, job, async |message| self.mailer.send(message).await).await
             }
             DELETE_FILES => self.delete_files(job).await,
+            crm_accounts::messages::SEND_MESSAGE => {
+                let due = job.payload()?;
+                job.inside(&self.db, async |t| crm_accounts::messages::send(t, due).await).await
+            }
             crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
                 let who = |org, member| InTheNameOf { org, member };
                 Transferable::work(&TRANSFERABLE, &self.db, &self.storage, job, who).await

@@ -2,6 +2,7 @@
 
 mod many;
 mod merge;
+pub mod messages;
 mod model;
 mod rollups;
 mod service;

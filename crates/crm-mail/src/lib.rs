@@ -12,6 +12,7 @@ mod message;
 pub mod messages;
 pub mod outbox;
 mod rows;
+pub mod senders;
 pub mod suppressions;
 mod template;
 

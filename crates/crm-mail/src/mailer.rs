@@ -10,7 +10,7 @@ use minijinja::Environment;
 use tokio::time::timeout;
 
 use crate::{
-    Error, Message, files,
+    Error, Message, Template, files,
     template::{self, Rendered},
 };
 
@@ -124,9 +124,16 @@ impl Mailer {
             Sink::Smtp { .. } => Body::new,
         };
         let message_id = format!("<{}@{}>", message.id, self.from.email.domain());
+        // A sender that the organization has proved to be its own; everything else comes from this installation.
+        let from = match message.data.get("from").and_then(serde_json::Value::as_str) {
+            Some(from) if message.template == Template::AccountMessage => {
+                from.parse().map_err(not_composed)?
+            }
+            _ => self.from.clone(),
+        };
         let mail = lettre::Message::builder()
             .message_id(Some(message_id.clone()))
-            .from(self.from.clone())
+            .from(from)
             .to(Mailbox::new(None, to))
             .subject(subject.clone())
             .multipart(

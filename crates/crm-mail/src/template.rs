@@ -57,6 +57,10 @@ templates! {
     /// Tells of a milestone of a sales goal: `org_name`, `name`, `goal`, `milestone`, `percent`, `reached`, `target`, `period_start`,
     /// `period_end`, `link`.
     GoalMilestone = "goal_milestone",
+    /// What a member writes to people of an account: `subject`, `lines`; `from`, the sender.
+    AccountMessage = "account_message",
+    /// Proves that an address is the organization's: `org_name`, `code`, `valid_minutes`.
+    SenderCode = "sender_code",
 }
 
 impl Template {
@@ -78,7 +82,9 @@ impl Template {
             | Self::Commented
             | Self::Digest
             | Self::StaleDeals
-            | Self::GoalMilestone => false,
+            | Self::GoalMilestone
+            | Self::AccountMessage
+            | Self::SenderCode => false,
         }
     }
 }

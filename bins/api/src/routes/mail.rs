@@ -1,11 +1,12 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
-use crm_core::body;
+use crm_core::{Error, FieldCode, body};
 use crm_mail::messages::{self, MAILS, Mail};
+use crm_mail::senders::{self, NewSender, SENDERS, Sender, SenderCode};
 use crm_mail::suppressions::{self, NewSuppression, SUPPRESSIONS, Suppression};
 use crm_records::list::{Page, Shaped};
 
-use crate::extract::{Ctx, Json, Pk, Query};
+use crate::extract::{Ctx, Json, Pk, Query, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
 use crate::problem::Problem;
@@ -54,7 +55,72 @@ pub(super) fn routes(r: &mut Routes) {
         )
         .unversioned(),
         delete,
+    )
+    .add(
+        Op::get(
+            "/api/mail/senders/",
+            "list_mail_senders",
+            Permission("mail.view_sender"),
+            "List the addresses that the organization sends from",
+        )
+        .lists(SENDERS)
+        .answers_page::<Sender>(),
+        list_senders,
+    )
+    .add(
+        Op::post(
+            "/api/mail/senders/",
+            "create_mail_sender",
+            Permission("mail.add_sender"),
+            "Add an address to send from; a code is mailed to it",
+        )
+        .takes::<NewSender>()
+        .answers::<Sender>(201)
+        .refuses(&[409]),
+        create_sender,
+    )
+    .add(
+        Op::post(
+            "/api/mail/senders/{id}/verify/",
+            "verify_mail_sender",
+            Permission("mail.change_sender"),
+            "Prove the address by the code that was mailed to it",
+        )
+        .takes::<SenderCode>()
+        .answers::<Sender>(200),
+        verify_sender,
+    )
+    .add(
+        Op::delete(
+            "/api/mail/senders/{id}/",
+            "delete_mail_sender",
+            Permission("mail.delete_sender"),
+            "Take an address away: nothing is sent from it any more",
+        )
+        .unversioned(),
+        delete_sender,
     );
+}
+
+async fn list_senders(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Sender>>>, Problem> {
+    Ok(web::Json(ctx.tenant(async |t| senders::list(t, &query.0).await).await?))
+}
+
+async fn create_sender(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {
+    let made = ctx.tenant(async |t| senders::create(t, body::parse(json.0)?).await).await?;
+    Ok(created("mail/senders", &made.base, &made))
+}
+
+/// A wrong code is counted, so the refusal comes after the commit.
+async fn verify_sender(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<Sender>, Problem> {
+    let found = ctx.tenant(async |t| senders::verify(t, id.0, body::parse(json.0)?).await).await?;
+    let wrong = || Error::field("code", FieldCode::InvalidValue, "is not the code that was mailed");
+    Ok(web::Json(found.ok_or_else(wrong)?))
+}
+
+async fn delete_sender(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
+    ctx.tenant(async |t| senders::delete(t, id.0).await).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 async fn list_messages(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Mail>>>, Problem> {

@@ -257,6 +257,10 @@ impl TestApp {
                     let batch = job.payload()?;
                     job.inside(&self.db, async |t| crm_custom_fields::backfill(t, batch).await).await?;
                 }
+                crm_accounts::messages::SEND_MESSAGE => {
+                    let due = job.payload()?;
+                    job.inside(&self.db, async |t| crm_accounts::messages::send(t, due).await).await?;
+                }
                 crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
                     let who = |org, member| InTheNameOf { org, member };
                     // Another test's file lies where this application does not look.
@@ -435,6 +439,17 @@ impl Person {
     /// Adds a document with a small file.
     pub(crate) async fn document(&self, texts: &[(&str, &str)]) -> Value {
         self.send_form("/api/documents/", texts, Some(("paper.pdf", b"%PDF-1.7 hello"))).await.expect(201)
+    }
+
+    /// Adds an address that the organization may send from, proved by its code.
+    pub(crate) async fn sender(&self) -> String {
+        let email = unique_email();
+        let sender =
+            self.post("/api/mail/senders/", &json!({"email": email, "name": "Sales"})).await.expect(201);
+        let code = self.app.mail_of(&email, "sender_code").await.data["code"].clone();
+        let at = format!("/api/mail/senders/{}/verify/", sender["id"].as_str().unwrap());
+        assert!(self.post(&at, &json!({"code": code})).await.expect(200)["verified_at"].is_string());
+        email
     }
 
     /// Adds a lead and answers it.

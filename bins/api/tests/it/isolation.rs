@@ -39,8 +39,15 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
     let import = ann.upload("/api/leads/import/", "secret.csv", b"title\nSecret\n").await.expect(202);
     let document = ann.document(&[("title", "Secret document")]).await;
     let form = ann.post("/api/api-settings/", &json!({"title": "Secret"})).await.expect(201);
+    let message = json!({"from_email": ann.sender().await, "message_subject": "Secret", "message_body": "Secret",
+        "recipients": [contact["id"]]});
+    let at = format!("/api/accounts/{}/create_mail/", account["id"].as_str().unwrap());
+    let message = ann.post(&at, &message).await.expect(201);
+    let sender = ann.get("/api/mail/senders/").await.expect(200)["results"][0].clone();
     let ids = [
         &account,
+        &message,
+        &sender,
         &contact,
         &document,
         &form,

@@ -7,6 +7,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod account_mail;
 mod accounts;
 mod app;
 mod audit;

@@ -200,6 +200,16 @@ async fn every_template_says_what_it_is_told() {
             }),
             "57 EUR of 100 EUR (57 %), for 2026-11-01 to 2026-11-30.",
         ),
+        (
+            Template::AccountMessage,
+            json!({ "subject": "Chairs", "lines": ["Dear Bob,", "", "hello."], "from": "sales@example.com" }),
+            "Dear Bob,",
+        ),
+        (
+            Template::SenderCode,
+            json!({ "org_name": "Acme", "code": "482913", "valid_minutes": 30 }),
+            "valid for 30 minutes",
+        ),
     ];
     assert_eq!(cases.len(), Template::WORDS.len());
     for (template, data, expected) in cases {
@@ -248,6 +258,20 @@ async fn a_digest_lists_its_items_and_says_how_many_it_leaves_out() {
     for part in [mail.text, mail.html] {
         assert!(part.contains("There are 28 more in Amphora."), "{part}");
     }
+}
+
+#[tokio::test]
+async fn a_message_to_people_of_an_account_comes_from_its_sender_and_is_text_only() {
+    let lines = json!(["Dear <b>Bob</b>,", "hello."]);
+    let data = json!({ "subject": "Chairs", "lines": lines, "from": "\"Sales\" <sales@acme.example>" });
+    let mail = Desk::new().send(&Message::new("bob@example.org", Template::AccountMessage, data)).await;
+    assert!(mail.header("From").contains("sales@acme.example"), "{:?}", mail.headers);
+    assert!(
+        mail.text.contains("Dear <b>Bob</b>,") && !mail.html.contains("<b>"),
+        "{} {}",
+        mail.text,
+        mail.html
+    );
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ async fn however_many_convert_a_lead_it_is_converted_once() {
     let id = lead(&db, &system, body).await.base.id;
     let once = async || db.tenant(&system, async |t| crm_sales::convert(t, id, usual()).await).await;
     let answers: Vec<_> = join_all((0..8).map(|_| once())).await.into_iter().map(Result::unwrap).collect();
-    let first = answers.first().unwrap();
+    let first = answers.as_slice().first().unwrap();
     assert!(answers.iter().all(|answer| answer == first), "{answers:?}");
     assert_eq!(rows(&db, &system).await, [1, 1, 1, 1, 3]);
 }
