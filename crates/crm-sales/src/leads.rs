@@ -9,14 +9,16 @@ use crate::convert::converted;
 use crate::model::ConversionRequest;
 
 crm_records::module!(
-    /// Leads, for what serves every module alike. A status of `converted` converts.
+    /// Leads, for what serves every module alike. A status of `converted` converts, but for leads that come in by the hundred: of those
+    /// none is converted, and a row that asks for it is refused.
     Leads {
         name: <crm_leads::Leads as Module>::NAME,
         target: LEADS,
         add: <crm_leads::Leads as Module>::ADD,
         delete: <crm_leads::Leads as Module>::DELETE,
         fields: LeadFields,
-        record: Lead
+        record: Lead,
+        many: crm_leads::create_many
     }
 );
 
