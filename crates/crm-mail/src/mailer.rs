@@ -125,9 +125,10 @@ impl Mailer {
         };
         let message_id = format!("<{}@{}>", message.id, self.from.email.domain());
         // A sender that the organization has proved to be its own; everything else comes from this installation.
-        let from = match message.data.get("from").and_then(serde_json::Value::as_str) {
-            Some(from) if message.template == Template::AccountMessage => {
-                from.parse().map_err(not_composed)?
+        let from = match message.template {
+            Template::AccountMessage => {
+                let from = message.data.get("from").and_then(serde_json::Value::as_str);
+                from.ok_or_else(|| not_composed("no sender"))?.parse().map_err(not_composed)?
             }
             _ => self.from.clone(),
         };

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crm_access::Require;
+use crm_core::body::{self, Object};
 use crm_core::rules::normalize_email;
 use crm_core::{Code, Error, Result, TenantTx};
 use crm_records::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues};
@@ -139,13 +140,14 @@ pub async fn create(t: &mut TenantTx, new: NewSender) -> Result<Sender> {
 /// Proves an address by the code that was mailed to it. A wrong code is counted, so it is no error here: then there is no answer.
 ///
 /// # Errors
-/// `Forbidden` without `mail.change_sender`; `NotFound`; `TokenUnusable` once the code is too old or was tried too often.
-pub async fn verify(t: &mut TenantTx, id: Uuid, given: SenderCode) -> Result<Option<Sender>> {
+/// `Forbidden` without `mail.change_sender`; `NotFound`, which is judged before the body; 422; `TokenUnusable` once the code is too old or was tried too often.
+pub async fn verify(t: &mut TenantTx, id: Uuid, body: Object) -> Result<Option<Sender>> {
     t.require("mail.change_sender")?;
     let this = mail_senders::table.filter(mail_senders::org_id.eq(t.org()).and(mail_senders::id.eq(id)));
     let columns = (mail_senders::code_digest, mail_senders::code_expires_at, mail_senders::attempts);
     let (known, until, attempts): (Option<String>, Option<DateTime<Utc>>, i32) =
         this.select(columns).for_update().first(t.conn()?).await?;
+    let given: SenderCode = body::parse(body)?;
     if let Some(known) = known {
         if attempts >= MOST_ATTEMPTS || until.is_none_or(|until| until < t.now()) {
             let message = "the code is too old or was tried too often: delete the address and add it again";

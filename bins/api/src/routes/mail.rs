@@ -113,7 +113,7 @@ async fn create_sender(ctx: Ctx, json: Json) -> Result<HttpResponse, Problem> {
 
 /// A wrong code is counted, so the refusal comes after the commit.
 async fn verify_sender(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<Sender>, Problem> {
-    let found = ctx.tenant(async |t| senders::verify(t, id.0, body::parse(json.0)?).await).await?;
+    let found = ctx.tenant(async |t| senders::verify(t, id.0, json.0).await).await?;
     let wrong = || Error::field("code", FieldCode::InvalidValue, "is not the code that was mailed");
     Ok(web::Json(found.ok_or_else(wrong)?))
 }

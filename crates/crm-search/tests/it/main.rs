@@ -109,6 +109,7 @@ async fn leads(db: &Db, system: &Caller, all: Vec<(String, &str, Option<MemberId
                     leads::title.eq(title),
                     leads::company_name.eq(company.to_owned()),
                     leads::created_by.eq(by),
+                    leads::position.eq("8"),
                 ),
             )
         };
