@@ -152,7 +152,7 @@ impl Selection {
         Ok(found.load(t.conn()?).await?)
     }
 
-    /// Every row of the query, whichever page was asked for; of a search, the newest [`SEARCH_CAP`] matches.
+    /// Every row of the query, whichever page was asked for; of a search, the newest 10,000 matches.
     ///
     /// # Errors
     /// Those of the database.
