@@ -45,16 +45,28 @@ const SCHEDULES: &[Schedule] = &[
 const ALL_SCHEDULES: [&[Schedule]; 4] =
     [SCHEDULES, crm_webhooks::SCHEDULES, crm_notifications::SCHEDULES, reminders::SCHEDULES];
 
-/// Whatever the handlers need.
+/// What does the jobs, all but the sending of mail.
+#[derive(Clone)]
+pub struct Handlers {
+    /// The database.
+    pub db: Db,
+    /// Accounts, sessions, organizations.
+    pub identity: Identity,
+    /// Files.
+    pub storage: Storage,
+    /// What is sent to other programs.
+    pub webhooks: Webhooks,
+    /// What members are told.
+    pub notifier: Notifier,
+    /// Where links in mails lead.
+    pub frontend_url: String,
+}
+
+/// The handlers, and what sends mail, at work.
 #[derive(Clone)]
 pub struct Jobs {
-    db: Db,
-    identity: Identity,
+    handlers: Handlers,
     mailer: Mailer,
-    storage: Storage,
-    webhooks: Webhooks,
-    notifier: Notifier,
-    frontend_url: String,
     worker: Worker,
 }
 
@@ -66,16 +78,16 @@ impl Jobs {
     pub fn new(running: &Running) -> anyhow::Result<Self> {
         let Running { db, identity, mailer, storage, webhooks, settings, .. } = running;
         let worker = Worker::new(db.clone()).slots(settings.worker_slots).schedules(&ALL_SCHEDULES.concat());
-        Ok(Self {
+        let handlers = Handlers {
             db: db.clone(),
             identity: identity.clone(),
-            mailer: mailer.clone(),
             storage: storage.clone(),
             webhooks: webhooks.clone(),
             notifier: Notifier::new(TARGETS, &settings.frontend_url),
             frontend_url: settings.frontend_url.clone(),
-            worker: worker.map_err(cause).context("a schedule can't be read")?,
-        })
+        };
+        let worker = worker.map_err(cause).context("a schedule can't be read")?;
+        Ok(Self { handlers, mailer: mailer.clone(), worker })
     }
 
     /// Works until `stop` turns true or its sender is gone, and then finishes the jobs under way unless they take too long;
@@ -96,8 +108,21 @@ impl Jobs {
     async fn dispatch(&self, job: &Job) -> Result<(), Failure> {
         match job.kind.as_str() {
             crm_mail::SEND | crm_mail::SEND_OUTSIDE => {
-                crm_mail::deliver(&self.db, job, async |message| self.mailer.send(message).await).await
+                let send = async |message: &_| self.mailer.send(message).await;
+                crm_mail::deliver(&self.handlers.db, job, send).await
             }
+            _ => self.handlers.handle(job).await,
+        }
+    }
+}
+
+impl Handlers {
+    /// Does one job.
+    ///
+    /// # Errors
+    /// As each handler says whether it is worth another try; `Retry` for a kind that nobody here knows.
+    pub async fn handle(&self, job: &Job) -> Result<(), Failure> {
+        match job.kind.as_str() {
             DELETE_FILES => self.delete_files(job).await,
             crm_accounts::messages::SEND_MESSAGE => {
                 let due = job.payload()?;

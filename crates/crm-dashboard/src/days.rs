@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Datelike, Days as Span, Months, NaiveDate, TimeDelta, Utc};
 use crm_core::TenantTx;
 
@@ -24,7 +26,7 @@ impl Days {
         Self::at(t.now(), t.caller().org.timezone)
     }
 
-    fn at(now: DateTime<Utc>, zone: impl chrono::TimeZone) -> Self {
+    pub(crate) fn at(now: DateTime<Utc>, zone: impl chrono::TimeZone) -> Self {
         let today = now.with_timezone(&zone).date_naive();
         let ahead = |days| today.checked_add_days(Span::new(days)).unwrap_or(today);
         let month_begin = today.with_day(1).unwrap_or(today);
@@ -38,6 +40,13 @@ impl Days {
             month_begin,
             month_end: next_month.and_then(|day| day.pred_opt()).unwrap_or(today),
         }
+    }
+
+    /// Where one figure's days end and another's begin, ascending; the last one is of interest to none.
+    pub(crate) fn cuts(&self) -> Vec<NaiveDate> {
+        let after = |day: NaiveDate| day.succ_opt().unwrap_or(day);
+        let cuts = [self.month_begin, self.today, self.tomorrow, after(self.soon), after(self.month_end)];
+        BTreeSet::from(cuts).into_iter().collect()
     }
 
     /// So many whole days of 24 hours before now.
@@ -61,6 +70,9 @@ mod tests {
             let told = [days.today, days.month_begin, days.month_end].map(|day| day.to_string());
             assert_eq!(told, [today, begin, end]);
         }
+        let cuts = Days::at("2026-11-27T12:00:00Z".parse().unwrap(), Utc).cuts();
+        let told: Vec<_> = cuts.iter().map(NaiveDate::to_string).collect();
+        assert_eq!(told, ["2026-11-01", "2026-11-27", "2026-11-28", "2026-12-01", "2026-12-05"]);
         let leap = Days::at("2028-02-10T00:00:00Z".parse().unwrap(), Utc);
         assert_eq!(leap.month_end.to_string(), "2028-02-29");
     }

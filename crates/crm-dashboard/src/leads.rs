@@ -1,8 +1,6 @@
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use crm_core::{Result, TenantTx};
-use crm_records::tally::Sum;
+use crm_records::tally::Tallied;
 use diesel::Queryable;
 use diesel::sql_types::{BigInt, Date, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
@@ -95,9 +93,9 @@ struct Statuses {
 
 impl Statuses {
     /// Of tallies by `status|rating`.
-    fn tallied<'a>(tallies: impl Iterator<Item = (&'a str, &'a Sum)>) -> Self {
+    fn tallied<'a>(tallies: impl Iterator<Item = &'a Tallied>) -> Self {
         let mut all = Self::default();
-        for (bucket, sum) in tallies {
+        for Tallied { bucket, sum, .. } in tallies.filter(|tallied| tallied.from.is_none()) {
             let (status, rating) = bucket.split_once('|').unwrap_or((bucket, ""));
             match status {
                 "converted" => all.converted += sum.count,
@@ -119,20 +117,32 @@ impl Statuses {
     }
 }
 
-type Tallies = BTreeMap<(String, String), Sum>;
+/// Follow-ups by the days that tallies tell: overdue, today, on the days after.
+fn follow_ups<'a>(tallies: impl Iterator<Item = &'a Tallied>, days: &Days) -> [i64; 3] {
+    let mut all = [0; 3];
+    for Tallied { from, sum, .. } in tallies {
+        let Some(from) = from else { continue };
+        let [overdue, today, soon] = &mut all;
+        match from {
+            day if *day < days.today => *overdue += sum.count,
+            day if *day == days.today => *today += sum.count,
+            day if *day <= days.soon => *soon += sum.count,
+            _ => {}
+        }
+    }
+    all
+}
 
-/// The figures about leads: two statements.
+/// The figures about leads: one statement, two without tallies.
 pub(crate) async fn figures(
     t: &mut TenantTx,
     part: &Part,
-    tallies: &Tallies,
+    tallies: &[Tallied],
     days: &Days,
 ) -> Result<LeadFigures> {
-    let kind = part.resource.kind;
     let (statuses, [overdue, today, soon]) = if part.is_whole() {
-        let own = tallies.iter().filter(|((of, _), _)| of == kind);
-        let tallied = Statuses::tallied(own.map(|((_, bucket), sum)| (bucket.as_str(), sum)));
-        (tallied, follow_ups(t, part, days).await?)
+        let own = || tallies.iter().filter(|tallied| tallied.kind == part.resource.kind);
+        (Statuses::tallied(own()), follow_ups(own(), days))
     } else {
         counted(t, part, days).await?
     };
@@ -163,28 +173,6 @@ pub(crate) fn overdue_list(days: &Days) -> String {
 /// Follow-ups that are due today.
 pub(crate) fn today_list(days: &Days) -> String {
     format!("{OPEN_LIST}&next_follow_up={}", days.today)
-}
-
-/// `count(*)`s of follow-ups: overdue, today, after today.
-fn count_follow_ups<S>(query: &mut Statement<S>, days: &Days) {
-    for operator in ["<", "=", ">"] {
-        if operator != "<" {
-            query.push(", ");
-        }
-        query.push("count(*) FILTER (WHERE leads.next_follow_up ").push(operator).push(" ").push(days.today);
-        query.push(")");
-    }
-}
-
-/// Of all leads: from the index of follow-ups alone.
-async fn follow_ups(t: &mut TenantTx, part: &Part, days: &Days) -> Result<[i64; 3]> {
-    let mut query = Statement::<(BigInt, BigInt, BigInt)>::new();
-    query.push("SELECT ");
-    count_follow_ups(&mut query, days);
-    query.push(" FROM leads WHERE ").push(part.visible(t)).push(" AND ").push(OPEN);
-    query.push(" AND leads.next_follow_up <= ").push(days.soon);
-    let (overdue, today, soon) = query.get_result(t.conn()?).await?;
-    Ok([overdue, today, soon])
 }
 
 /// Of one's own leads everything is counted in one go.
@@ -226,11 +214,16 @@ async fn newest_hot(t: &mut TenantTx, part: &Part) -> Result<Vec<HotLead>> {
 
 #[cfg(test)]
 mod tests {
+    use crm_records::tally::Sum;
+
     use super::*;
+
+    fn tallied(bucket: &str, from: Option<NaiveDate>, count: i64) -> Tallied {
+        Tallied { kind: "lead".into(), bucket: bucket.into(), from, sum: Sum { count, ..Sum::default() } }
+    }
 
     #[test]
     fn tallies_tell_open_from_closed_and_hot_from_the_rest() {
-        let sum = |count| Sum { count, ..Sum::default() };
         let buckets = [
             ("|", 1),
             ("assigned|HOT", 2),
@@ -238,10 +231,21 @@ mod tests {
             ("recycled|HOT", 8),
             ("converted|HOT", 16),
             ("closed|", 32),
-        ]
-        .map(|(bucket, count)| (bucket, sum(count)));
-        let all = Statuses::tallied(buckets.iter().map(|(bucket, sum)| (*bucket, sum)));
+        ];
+        let mut tallies: Vec<_> = buckets.map(|(bucket, count)| tallied(bucket, None, count)).into();
+        tallies.push(tallied("follow_up", Some(NaiveDate::MIN), 64));
+        let all = Statuses::tallied(tallies.iter());
         assert_eq!(all, Statuses { open: 15, closed: 32, converted: 16, hot: 6 });
+    }
+
+    #[test]
+    fn follow_ups_are_told_by_the_day_that_their_period_begins_with() {
+        let days = Days::at("2026-11-27T12:00:00Z".parse().unwrap(), chrono_tz::UTC);
+        let begins =
+            [NaiveDate::MIN, days.month_begin, days.today, days.tomorrow, days.soon + chrono::Days::new(1)];
+        let periods = begins.into_iter().zip([1, 2, 4, 8, 16]);
+        let tallies: Vec<_> = periods.map(|(from, count)| tallied("follow_up", Some(from), count)).collect();
+        assert_eq!(follow_ups(tallies.iter(), &days), [3, 4, 8]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crm_core::{Result, TenantTx};
-use crm_records::tally::Sum;
+use crm_records::tally::{Sum, Tallied};
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
@@ -67,30 +67,39 @@ impl Sums {
     }
 }
 
-/// The figures about deals: one statement.
+/// The figures about deals: one statement, none with tallies.
 pub(crate) async fn figures(
     t: &mut TenantTx,
     part: &Part,
-    tallies: &BTreeMap<(String, String), Sum>,
+    tallies: &[Tallied],
     days: &Days,
 ) -> Result<OpportunityFigures> {
     let mut sums = Sums::default();
     if part.is_whole() {
-        for ((_, bucket), sum) in tallies.iter().filter(|((kind, _), _)| kind == part.resource.kind) {
+        for Tallied { bucket, from, sum, .. } in tallies.iter().filter(|of| of.kind == part.resource.kind) {
             let (stage, currency) = bucket.split_once('|').unwrap_or((bucket, ""));
-            sums.stage(stage, currency, *sum);
+            match from {
+                None => sums.stage(stage, currency, *sum),
+                Some(from) if stage == WON => {
+                    if (days.month_begin..=days.month_end).contains(from) {
+                        add(&mut sums.won, currency, *sum);
+                    }
+                }
+                Some(from) if *from < days.today => add(&mut sums.overdue, currency, *sum),
+                Some(from) if *from <= days.soon => add(&mut sums.soon, currency, *sum),
+                Some(_) => {}
+            }
         }
-    }
-    for (stage, currency, period, count, amount, weighted) in dated(t, part, days).await? {
-        let sum = Sum { count, amount, weighted };
-        if !part.is_whole() {
+    } else {
+        for (stage, currency, period, count, amount, weighted) in dated(t, part, days).await? {
+            let sum = Sum { count, amount, weighted };
             sums.stage(&stage, &currency, sum);
-        }
-        match period.as_str() {
-            "won" => add(&mut sums.won, &currency, sum),
-            "soon" => add(&mut sums.soon, &currency, sum),
-            "overdue" => add(&mut sums.overdue, &currency, sum),
-            _ => {}
+            match period.as_str() {
+                "won" => add(&mut sums.won, &currency, sum),
+                "soon" => add(&mut sums.soon, &currency, sum),
+                "overdue" => add(&mut sums.overdue, &currency, sum),
+                _ => {}
+            }
         }
     }
     let mut open = ByCurrency::new();
@@ -121,8 +130,7 @@ pub(crate) fn overdue_list(days: &Days) -> String {
 
 type Dated = (String, String, String, i64, i64, i64);
 
-/// Sums by stage, currency and what the closing date says: of all the caller's deals, or, where the tallies tell the rest, of those
-/// whose closing date says something, which are two ranges of an index that has all it takes.
+/// Sums of the caller's own deals by stage, currency and what the closing date says.
 async fn dated(t: &mut TenantTx, part: &Part, days: &Days) -> Result<Vec<Dated>> {
     let mut query = Statement::<(Text, Text, Text, BigInt, BigInt, BigInt)>::new();
     query.push("SELECT stage, CASE WHEN amount IS NULL THEN '' ELSE currency END, CASE WHEN stage = 'CLOSED_WON' AND closed_on >= ");
@@ -132,21 +140,9 @@ async fn dated(t: &mut TenantTx, part: &Part, days: &Days) -> Result<Vec<Dated>>
     // More than a bigint holds is shown as the most that it holds.
     query.push(
         " THEN 'soon' ELSE '' END, count(*), least(coalesce(sum(amount), 0), 9223372036854775807)::bigint, \
-         least(coalesce(sum(amount * probability), 0), 9223372036854775807)::bigint FROM ",
+         least(coalesce(sum(amount * probability), 0), 9223372036854775807)::bigint FROM opportunities WHERE ",
     );
-    if part.is_whole() {
-        let columns = "SELECT stage, currency, amount, probability, closed_on FROM opportunities WHERE ";
-        query
-            .push("(")
-            .push(columns)
-            .push(part.visible(t))
-            .push(" AND stage = 'CLOSED_WON' AND closed_on >= ");
-        query.push(days.month_begin).push(" AND closed_on <= ").push(days.month_end);
-        query.push(" UNION ALL ").push(columns).push(part.visible(t)).push(" AND ").push(OPEN);
-        query.push(" AND closed_on <= ").push(days.soon).push(") AS opportunities");
-    } else {
-        query.push("opportunities WHERE ").push(part.visible(t));
-    }
+    query.push(part.visible(t));
     query.push(" GROUP BY 1, 2, 3");
     Ok(query.load(t.conn()?).await?)
 }

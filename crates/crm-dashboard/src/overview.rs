@@ -59,11 +59,12 @@ pub async fn overview(t: &mut TenantTx, targets: &[Target]) -> Result<Dashboard>
         .filter(|part| part.is_whole())
         .map(|part| part.resource.kind)
         .collect();
-    let tallies = if whole.is_empty() { Default::default() } else { tally::read(t, &whole).await? };
+    let tallies = if whole.is_empty() { Vec::new() } else { tally::read(t, &whole, &days.cuts()).await? };
     let tallied = |kind: &str, buckets: &[&str]| -> i64 {
-        let of =
-            tallies.iter().filter(|((known, bucket), _)| known == kind && buckets.contains(&bucket.as_str()));
-        of.map(|(_, sum)| sum.count).sum()
+        let of = tallies
+            .iter()
+            .filter(|tallied| tallied.kind == kind && buckets.contains(&tallied.bucket.as_str()));
+        of.map(|tallied| tallied.sum.count).sum()
     };
     let own = own_people(t, accounts.as_ref(), contacts.as_ref()).await?;
     let leads = match leads {

@@ -89,11 +89,11 @@ fn week_ago(days: &Days) -> DateTime<Utc> {
 async fn count_leads(t: &mut TenantTx, part: &Part, days: &Days) -> Result<Vec<(Reason, TodaySource)>> {
     let mut query = Statement::<(BigInt, BigInt, BigInt, BigInt)>::new();
     if part.is_whole() {
-        // Two ranges of two indexes.
-        query.push("SELECT f.overdue, f.today, h.quiet, h.untouched FROM (SELECT count(*) FILTER (WHERE leads.next_follow_up < ");
-        query.push(days.today).push(") AS overdue, count(*) FILTER (WHERE leads.next_follow_up = ");
-        query.push(days.today).push(") AS today FROM leads WHERE ").push(part.visible(t));
-        query.push(" AND ").push(leads::OPEN).push(" AND leads.next_follow_up <= ").push(days.today);
+        // Tallies of follow-ups, and a range of an index.
+        query.push("SELECT f.overdue, f.today, h.quiet, h.untouched FROM (SELECT coalesce(sum(count) FILTER (WHERE day < ");
+        query.push(days.today).push("), 0)::bigint AS overdue, coalesce(sum(count) FILTER (WHERE day = ");
+        query.push(days.today).push("), 0)::bigint AS today FROM tallies WHERE org_id = ").push(t.org().0);
+        query.push(" AND kind = 'lead' AND bucket = 'follow_up' AND day <= ").push(days.today);
         query.push(") f, (SELECT count(*) FILTER (WHERE ");
         quiet(&mut query, days);
         query.push(") AS quiet, count(*) FILTER (WHERE ");

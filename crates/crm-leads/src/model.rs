@@ -273,10 +273,15 @@ impl LeadFields {
         Ok(self)
     }
 
-    /// Where it counts: by status and rating.
+    /// Where it counts: by status and rating, and while it is open under the day of its next follow-up.
     pub fn tally(&self) -> Tally {
         let status = self.status.map_or("", LeadStatus::as_str);
-        Tally::one(format!("{status}|{}", self.rating.map_or("", LeadRating::as_str)))
+        let tally = Tally::one(format!("{status}|{}", self.rating.map_or("", LeadRating::as_str)));
+        let is_open = !matches!(self.status, Some(LeadStatus::Converted | LeadStatus::Closed));
+        match self.next_follow_up.filter(|_| is_open) {
+            Some(day) => tally.due("follow_up", day),
+            None => tally,
+        }
     }
 
     /// What the lead is called where it is mentioned: its title, or whom it is about.

@@ -189,14 +189,16 @@ impl OpportunityFields {
         self.amount.and_then(Money::minor)
     }
 
-    /// Where it counts: by stage and by the currency of its amount.
+    /// Where it counts: by stage and by the currency of its amount; under its closing date as well, unless it is lost.
     pub fn tally(&self) -> Tally {
         let amount = self.minor();
         let currency = amount.and(self.currency.as_deref()).unwrap_or_default();
         let amount = amount.unwrap_or_default();
         // Twelve digits times a hundred.
         let weighted = amount * i64::from(self.probability.unwrap_or_default());
-        Tally { bucket: format!("{}|{currency}", self.stage), amount, weighted }
+        let bucket = format!("{}|{currency}", self.stage);
+        let due = self.closed_on.filter(|_| self.stage != Stage::ClosedLost).map(|day| (bucket.clone(), day));
+        Tally { bucket, due, amount, weighted }
     }
 
     /// How the opportunity is found, and what it is called there.

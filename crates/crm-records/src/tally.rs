@@ -1,20 +1,23 @@
-//! How many records of a kind there are in each bucket, and what they are worth: sums that a dashboard reads instead of counting.
+//! How many records of a kind there are in each bucket, which days they wait for, and what they are worth: sums that a dashboard reads
+//! instead of counting.
 //!
 //! A module says with every creation, change and deletion which bucket the record was in and which it is in now ([`moved`]), in the same
 //! transaction; so the sums are as true as the rows.
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use crm_core::{Result, TenantTx};
-use crm_schema::tallies;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
 
 diesel::define_sql_function! {
     /// Adds differences to the tallies of a kind.
-    fn tallies_add(org: SqlUuid, kind: Text, buckets: Array<Text>, counts: Array<BigInt>, amounts: Array<BigInt>, weighted: Array<BigInt>)
-        -> diesel::sql_types::Nullable<Text>;
+    fn tallies_add(
+        org: SqlUuid, kind: Text, buckets: Array<Text>, days: Array<Nullable<Date>>, counts: Array<BigInt>, amounts: Array<BigInt>,
+        weighted: Array<BigInt>
+    ) -> Nullable<Text>;
 }
 
 /// Where a record counts, and for how much.
@@ -22,6 +25,8 @@ diesel::define_sql_function! {
 pub struct Tally {
     /// Such as `status|rating`: the module's own words.
     pub bucket: String,
+    /// The day that the record waits for, and the bucket in which it counts under it, once more.
+    pub due: Option<(String, NaiveDate)>,
     /// In minor units of one currency, which the bucket names; 0 without an amount.
     pub amount: i64,
     /// The same times the probability in percent.
@@ -31,7 +36,12 @@ pub struct Tally {
 impl Tally {
     /// A record that counts and has no amount.
     pub fn one(bucket: impl Into<String>) -> Self {
-        Self { bucket: bucket.into(), amount: 0, weighted: 0 }
+        Self { bucket: bucket.into(), due: None, amount: 0, weighted: 0 }
+    }
+
+    /// The same record, which waits for a day.
+    pub fn due(self, bucket: impl Into<String>, day: NaiveDate) -> Self {
+        Self { due: Some((bucket.into(), day)), ..self }
     }
 }
 
@@ -56,43 +66,84 @@ pub async fn moved(
     old: impl IntoIterator<Item = Tally>,
     new: impl IntoIterator<Item = Tally>,
 ) -> Result<()> {
-    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-    for (sign, tally) in
-        old.into_iter().map(|tally| (-1, tally)).chain(new.into_iter().map(|tally| (1, tally)))
-    {
-        let sum = sums.entry(tally.bucket).or_default();
-        sum.count += sign;
-        sum.amount = sum.amount.saturating_add(sign * tally.amount);
-        sum.weighted = sum.weighted.saturating_add(sign * tally.weighted);
+    let mut sums: BTreeMap<(String, Option<NaiveDate>), Sum> = BTreeMap::new();
+    let signed = old.into_iter().map(|tally| (-1, tally)).chain(new.into_iter().map(|tally| (1, tally)));
+    for (sign, Tally { bucket, due, amount, weighted }) in signed {
+        let due = due.map(|(bucket, day)| (bucket, Some(day)));
+        for place in [Some((bucket, None)), due].into_iter().flatten() {
+            let sum = sums.entry(place).or_default();
+            sum.count += sign;
+            sum.amount = sum.amount.saturating_add(sign * amount);
+            sum.weighted = sum.weighted.saturating_add(sign * weighted);
+        }
     }
     sums.retain(|_, sum| *sum != Sum::default());
     if sums.is_empty() {
         return Ok(());
     }
-    let (buckets, sums): (Vec<_>, Vec<_>) = sums.into_iter().unzip();
+    let (places, sums): (Vec<_>, Vec<_>) = sums.into_iter().unzip();
+    let (buckets, days): (Vec<_>, Vec<_>) = places.into_iter().unzip();
     let column = |of: fn(&Sum) -> i64| sums.iter().map(of).collect::<Vec<_>>();
     let (counts, amounts, weighted) = (column(|s| s.count), column(|s| s.amount), column(|s| s.weighted));
-    diesel::select(tallies_add(t.org(), kind, buckets, counts, amounts, weighted)).execute(t.conn()?).await?;
+    let add = tallies_add(t.org(), kind, buckets, days, counts, amounts, weighted);
+    diesel::select(add).execute(t.conn()?).await?;
     Ok(())
 }
 
-/// The sums of some kinds, by kind and bucket.
+/// What a bucket of a kind holds, of records that wait for a day or, apart from it, of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tallied {
+    /// The kind of record.
+    pub kind: String,
+    /// The bucket.
+    pub bucket: String,
+    /// None for all records of the bucket; otherwise those that wait for a day from this one on until before the next of the days that
+    /// were asked for. `NaiveDate::MIN` for those before the first one.
+    pub from: Option<NaiveDate>,
+    /// How many, and what they are worth.
+    pub sum: Sum,
+}
+
+/// The sums of some kinds; of days, those between each of the ascending `days` and the next, and none from the last one on.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn read(t: &mut TenantTx, kinds: &[&str]) -> Result<BTreeMap<(String, String), Sum>> {
-    let rows: Vec<(String, String, i64, i64, i64)> = tallies::table
-        .filter(tallies::org_id.eq(t.org()).and(tallies::kind.eq_any(kinds.to_vec())))
-        .select((tallies::kind, tallies::bucket, tallies::count, tallies::amount, tallies::weighted))
+pub async fn read(t: &mut TenantTx, kinds: &[&str], days: &[NaiveDate]) -> Result<Vec<Tallied>> {
+    let rows: Vec<Row> = diesel::sql_query(READ)
+        .bind::<SqlUuid, _>(t.org())
+        .bind::<Array<Text>, _>(kinds)
+        .bind::<Array<Date>, _>(days)
+        .bind::<Nullable<Date>, _>(days.last())
         .load(t.conn()?)
         .await?;
-    let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
-    for (kind, bucket, count, amount, weighted) in rows {
-        let sum = sums.entry((kind, bucket)).or_default();
-        sum.count += count;
-        sum.amount += amount;
-        sum.weighted += weighted;
-    }
-    sums.retain(|_, sum| *sum != Sum::default());
-    Ok(sums)
+    let tallied = |Row { kind, bucket, period, count, amount, weighted }: Row| {
+        let begin = |period: i32| {
+            let passed = usize::try_from(period).ok().and_then(|period| period.checked_sub(1));
+            passed.and_then(|last| days.get(last)).copied().unwrap_or(NaiveDate::MIN)
+        };
+        Tallied { kind, bucket, from: period.map(begin), sum: Sum { count, amount, weighted } }
+    };
+    Ok(rows.into_iter().map(tallied).filter(|tallied| tallied.sum != Sum::default()).collect())
+}
+
+/// The period is how many of the days have come, null without a day. More than a bigint holds is told as the most that it holds.
+const READ: &str = "
+SELECT kind, bucket, width_bucket(day, $3) AS period, sum(count)::bigint AS count,
+    least(sum(amount), 9223372036854775807)::bigint AS amount, least(sum(weighted), 9223372036854775807)::bigint AS weighted
+FROM tallies WHERE org_id = $1 AND kind = ANY ($2) AND (day IS NULL OR day < $4) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    bucket: String,
+    #[diesel(sql_type = Nullable<Integer>)]
+    period: Option<i32>,
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+    #[diesel(sql_type = BigInt)]
+    amount: i64,
+    #[diesel(sql_type = BigInt)]
+    weighted: i64,
 }

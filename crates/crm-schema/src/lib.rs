@@ -937,6 +937,7 @@ diesel::table! {
         count -> BigInt,
         amount -> BigInt,
         weighted -> BigInt,
+        day -> Nullable<Date>,
     }
 }
 

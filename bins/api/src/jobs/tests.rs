@@ -42,9 +42,8 @@ impl Bench {
             platform_admin_domains: Vec::new(),
         };
         let mail = Transport::Files { dir: dir.path().join("mail") };
-        let jobs = Jobs {
+        let handlers = Handlers {
             identity: Identity::new(db.clone(), identity_settings).unwrap(),
-            mailer: Mailer::new(&mail, "crm@example.com").unwrap(),
             storage: Storage::local(&dir.path().join("files")).unwrap(),
             webhooks: Webhooks::new(
                 db.clone(),
@@ -54,8 +53,12 @@ impl Bench {
             .unwrap(),
             notifier: Notifier::new(TARGETS, "http://localhost"),
             frontend_url: "http://localhost".into(),
-            worker: Worker::new(db.clone()).schedules(&ALL_SCHEDULES.concat()).unwrap(),
-            db,
+            db: db.clone(),
+        };
+        let jobs = Jobs {
+            handlers,
+            mailer: Mailer::new(&mail, "crm@example.com").unwrap(),
+            worker: Worker::new(db).schedules(&ALL_SCHEDULES.concat()).unwrap(),
         };
         Self { database, jobs, dir }
     }
@@ -170,7 +173,7 @@ async fn files_go_with_their_rows_and_only_in_their_organization() {
     let id = Uuid::now_v7();
     for org in [&caller, &other] {
         let bytes = futures_util::stream::iter([Ok::<_, String>(bytes::Bytes::from("text"))]);
-        bench.jobs.storage.put(org.org.id.0, id, "a.txt", 100, bytes).await.unwrap();
+        bench.jobs.handlers.storage.put(org.org.id.0, id, "a.txt", 100, bytes).await.unwrap();
     }
     let files = json!({"ids": [id, Uuid::now_v7()]});
     let put = bench.database.db.tenant(&caller, async |t| crm_jobs::enqueue(t, DELETE_FILES, &files).await);

@@ -111,7 +111,9 @@ impl Person {
         let id: Uuid = lead["id"].as_str().unwrap().parse().unwrap();
         let bucket = |status: &Value| {
             let (status, rating) = (status.as_str().unwrap_or_default(), lead["rating"].as_str());
-            Tally::one(format!("{status}|{}", rating.unwrap_or_default()))
+            let tally = Tally::one(format!("{status}|{}", rating.unwrap_or_default()));
+            let day = lead["next_follow_up"].as_str().filter(|_| !["converted", "closed"].contains(&status));
+            day.map_or(tally.clone(), |day| tally.due("follow_up", day.parse().unwrap()))
         };
         let (old, new) = (bucket(&lead["status"]), bucket(&json!("converted")));
         let program = self.the_program();

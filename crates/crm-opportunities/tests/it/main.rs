@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use crm_access::BuiltinRole;
 use crm_core::{Caller, Db, Error, Result};
 use crm_opportunities::{Opportunity, OpportunityFields, Stage, lines};
@@ -89,7 +90,9 @@ async fn the_tally_is_as_true_as_the_rows_whatever_is_done() {
         let stage = Stage::ALL[rng.random_range(0..6)];
         let currency = if rng.random_bool(0.5) { "EUR" } else { "USD" };
         let amount = rng.random_bool(0.8).then(|| format!("{}.5", rng.random_range(1..1000)));
-        let body = json!({"stage": stage, "currency": currency, "amount": amount, "probability": rng.random_range(0..=100)});
+        let closes = rng.random_bool(0.8).then(|| format!("2026-11-0{}", rng.random_range(1..5)));
+        let body = json!({"stage": stage, "currency": currency, "amount": amount, "closed_on": closes,
+            "probability": rng.random_range(0..=100)});
         match rng.random_range(0..6) {
             0..=3 => {
                 let mut body = body;
@@ -112,32 +115,40 @@ async fn the_tally_is_as_true_as_the_rows_whatever_is_done() {
             _ => {}
         }
     }
+    // The first period has no beginning; nothing is told from the last day on.
+    let days = [2, 3, 4].map(|day| NaiveDate::from_ymd_opt(2026, 11, day).unwrap());
     let (told, rows) = db
         .tenant(&system, async |t| -> Result<_> {
-            let told = tally::read(t, &["opportunity"]).await?;
-            let rows: Vec<(String, Option<String>, Option<i64>, i32)> = opportunities::table
-                .filter(opportunities::org_id.eq(t.org()))
-                .select((
-                    opportunities::stage,
-                    opportunities::currency,
-                    opportunities::amount,
-                    opportunities::probability,
-                ))
-                .load(t.conn()?)
-                .await?;
+            let told = tally::read(t, &["opportunity"], &days).await?;
+            let rows: Vec<(String, Option<String>, Option<i64>, i32, Option<NaiveDate>)> =
+                opportunities::table
+                    .filter(opportunities::org_id.eq(t.org()))
+                    .select((
+                        opportunities::stage,
+                        opportunities::currency,
+                        opportunities::amount,
+                        opportunities::probability,
+                        opportunities::closed_on,
+                    ))
+                    .load(t.conn()?)
+                    .await?;
             Ok((told, rows))
         })
         .await
         .unwrap();
-    let mut counted: BTreeMap<(String, String), Sum> = BTreeMap::new();
-    for (stage, currency, amount, probability) in rows {
-        let currency = amount.and(currency).unwrap_or_default();
-        let sum = counted.entry(("opportunity".into(), format!("{stage}|{currency}"))).or_default();
-        sum.count += 1;
-        sum.amount += amount.unwrap_or_default();
-        sum.weighted += amount.unwrap_or_default() * i64::from(probability);
+    let mut counted: BTreeMap<(String, Option<NaiveDate>), Sum> = BTreeMap::new();
+    for (stage, currency, amount, probability, closes) in rows {
+        let bucket = format!("{stage}|{}", amount.and(currency).unwrap_or_default());
+        let due = closes.filter(|day| stage != "CLOSED_LOST" && *day < days[2]);
+        let begin = |day| days.into_iter().rev().find(|begin| *begin <= day).unwrap_or(NaiveDate::MIN);
+        for from in [Some(None), due.map(|day| Some(begin(day)))].into_iter().flatten() {
+            let sum = counted.entry((bucket.clone(), from)).or_default();
+            sum.count += 1;
+            sum.amount += amount.unwrap_or_default();
+            sum.weighted += amount.unwrap_or_default() * i64::from(probability);
+        }
     }
-    let told: BTreeMap<_, _> = told.into_iter().filter(|(_, sum)| *sum != Sum::default()).collect();
+    let told: BTreeMap<_, _> = told.into_iter().map(|of| ((of.bucket, of.from), of.sum)).collect();
     assert_eq!(told, counted);
     assert!(deals.len() > 5);
 }

@@ -98,10 +98,8 @@ async fn the_sums_follow_a_conversion_and_its_undoing() {
     let id = lead(&db, &system, body).await.base.id;
     let sums = async || {
         let kinds = ["lead", "account", "contact", "opportunity"];
-        let sums = db.tenant(&system, async |t| tally::read(t, &kinds).await).await.unwrap();
-        sums.into_iter()
-            .map(|((kind, bucket), sum)| format!("{kind} {bucket} {}", sum.count))
-            .collect::<Vec<_>>()
+        let sums = db.tenant(&system, async |t| tally::read(t, &kinds, &[]).await).await.unwrap();
+        sums.into_iter().map(|of| format!("{} {} {}", of.kind, of.bucket, of.sum.count)).collect::<Vec<_>>()
     };
     let before = sums().await;
     let edit = Edit::patch(json!({"status": "converted"}).as_object().unwrap().clone());
