@@ -81,52 +81,64 @@ BEGIN
 END
 $$;
 
--- The published articles that have most of the words, those that have them in the title first; rarer words weigh more. Of each word at
--- most 300 articles come into question, and a word that more of them have counts only among those that the rarer words found, so the
--- work is bounded however many articles there are. With p_prefix the last word may be unfinished.
+-- The published articles that have most of the words, a rare word weighing more than a common one, and one in the title twice as much.
+-- With p_prefix the last word may be unfinished. The work is bounded however many articles there are: what a tenth of the newest 100 have is
+-- common, which is not looked up; the others are, the rarest first, until 300 articles come into question; where there are few of these,
+-- the newest do too. Planned for the words' index alone, because the planner takes every word for a rare one.
 CREATE FUNCTION solutions_suggest(p_words text[], p_prefix boolean, p_limit integer)
 RETURNS TABLE (solution_id uuid, score bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20 SET search_path = pg_catalog, public, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 20 SET search_path = pg_catalog, public, pg_temp
+SET enable_seqscan = off AS $$
 DECLARE
+    c_newest CONSTANT integer := 100;
+    c_common CONSTANT integer := 10;
     c_most CONSTANT integer := 300;
+    c_scored CONSTANT integer := 4000;
     v_org uuid := nullif(current_setting('app.current_org', true), '')::uuid;
+    v_last text := search_fold(p_words[array_upper(p_words, 1)]);
+    v_newest uuid[];
     v_words text[];
-    v_word text;
-    v_query tsquery;
+    v_seen bigint[];
     v_found uuid[];
     v_ids uuid[] := '{}';
-    v_scores bigint[] := '{}';
-    v_common text[] := '{}';
 BEGIN
-    SELECT array_agg(DISTINCT w.word) INTO v_words
-    FROM (SELECT unnest(tsvector_to_array(to_tsvector('simple', search_fold(given)))) AS word FROM unnest(p_words) given LIMIT 12) w;
-    IF v_org IS NULL OR v_words IS NULL THEN
+    IF v_org IS NULL OR v_last IS NULL THEN
         RETURN;
     END IF;
-    FOREACH v_word IN ARRAY v_words LOOP
-        v_query := (quote_literal(v_word)
-            || CASE WHEN p_prefix AND starts_with(search_fold(p_words[array_upper(p_words, 1)]), v_word) THEN ':*' ELSE '' END)::tsquery;
-        -- Fetched word by word, each from the index alone: behind OFFSET 0 the rows are not looked at again.
-        SELECT array_agg(x.solution_id) INTO v_found FROM (
-            SELECT d.solution_id FROM solution_texts d
-            WHERE d.org_id = v_org AND to_tsvector('simple', d.body) @@ v_query LIMIT c_most + 1) x;
-        IF cardinality(v_found) > c_most THEN
-            v_common := v_common || v_word;
-        END IF;
-        IF v_found IS NOT NULL THEN
-            v_ids := v_ids || v_found[:c_most];
-            v_scores := v_scores || array_fill(1 + c_most / cardinality(v_found), ARRAY[least(cardinality(v_found), c_most)])::bigint[];
-        END IF;
+    v_newest := ARRAY(SELECT n.solution_id FROM solution_texts n WHERE n.org_id = v_org ORDER BY n.solution_id DESC LIMIT c_newest);
+    WITH words AS (
+        SELECT DISTINCT unnest(tsvector_to_array(to_tsvector('simple', search_fold(given)))) AS word FROM unnest(p_words) given LIMIT 12),
+    texts AS MATERIALIZED (
+        SELECT left(n.body, c_scored) AS text FROM solution_texts n WHERE n.org_id = v_org AND n.solution_id = ANY (v_newest)),
+    counted AS (
+        SELECT words.word, (SELECT count(*) FROM texts WHERE position(words.word IN texts.text) > 0) AS seen FROM words)
+    SELECT array_agg(counted.word ORDER BY seen, counted.word), array_agg(seen ORDER BY seen, counted.word)
+    INTO v_words, v_seen FROM counted;
+    FOR i IN 1 .. coalesce(cardinality(v_words), 0) LOOP
+        EXIT WHEN cardinality(v_ids) >= c_most OR v_seen[i] > c_common AND v_seen[i] * 10 > cardinality(v_newest);
+        -- Not with the words as parameters: the plan is made for each, and never for a walk through the organization's rows.
+        EXECUTE 'SELECT array_agg(x.solution_id) FROM (SELECT d.solution_id FROM solution_texts d
+            WHERE d.org_id = $1 AND to_tsvector(''simple'', d.body) @@ $2 LIMIT $3) x'
+        INTO v_found USING v_org,
+            (quote_literal(v_words[i]) || CASE WHEN p_prefix AND starts_with(v_last, v_words[i]) THEN ':*' ELSE '' END)::tsquery, c_most;
+        v_ids := v_ids || coalesce(v_found, '{}');
     END LOOP;
+    IF cardinality(v_ids) < p_limit THEN
+        v_ids := v_ids || v_newest;
+    END IF;
     RETURN QUERY
-    WITH hits AS (
-        SELECT h.id, sum(h.score) AS score FROM unnest(v_ids, v_scores) AS h (id, score) GROUP BY h.id
-        ORDER BY 2 DESC, 1 DESC LIMIT 100)
-    SELECT hits.id, (hits.score
-        + (SELECT coalesce(sum(CASE WHEN position(w IN d.title) > 0 THEN 20 ELSE 0 END), 0) FROM unnest(v_words) w)
-        + (SELECT coalesce(sum(CASE WHEN position(w IN d.body) > 0 THEN 1 ELSE 0 END), 0) FROM unnest(v_common) w))::bigint
-    FROM hits JOIN solution_texts d ON d.org_id = v_org AND d.solution_id = hits.id
-    ORDER BY 2 DESC, 1 DESC LIMIT p_limit;
+    WITH candidates AS (
+        SELECT c.id FROM unnest(v_ids) AS c (id) GROUP BY c.id ORDER BY count(*) DESC, c.id DESC LIMIT c_newest),
+    texts AS MATERIALIZED (
+        SELECT d.solution_id, d.title, left(d.body, c_scored) AS text
+        FROM candidates JOIN solution_texts d ON d.org_id = v_org AND d.solution_id = candidates.id),
+    scored AS (
+        SELECT texts.solution_id, (
+            SELECT coalesce(sum((c_newest + 1 - w.seen) * (CASE WHEN position(w.word IN texts.text) > 0 THEN 1 ELSE 0 END
+                + CASE WHEN position(w.word IN texts.title) > 0 THEN 1 ELSE 0 END)), 0)
+            FROM unnest(v_words, v_seen) AS w (word, seen))::bigint AS points
+        FROM texts)
+    SELECT scored.solution_id, points FROM scored WHERE points > 0 ORDER BY points DESC, scored.solution_id DESC LIMIT p_limit;
 END
 $$;
 
