@@ -1,7 +1,7 @@
 //! When people are to be reminded of a record: rows, and a job at the time of each. Whoever does that job takes what is due, in its own
 //! transaction, so each is delivered once, however late.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use crm_core::{Result, TenantTx};
@@ -34,9 +34,7 @@ crm_core::text_enum!(
 );
 
 /// What a client writes of a reminder.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Validate, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Validate, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReminderFields {
     /// How.
@@ -89,8 +87,8 @@ pub async fn store(
     at: Option<DateTime<Utc>>,
     wanted: &[ReminderFields],
 ) -> Result<()> {
-    let wanted: BTreeSet<_> = wanted.iter().copied().filter(|_| at.is_some()).collect();
-    let mut old: BTreeMap<_, _> = of(t, &[record])
+    let wanted: HashSet<_> = wanted.iter().copied().filter(|_| at.is_some()).collect();
+    let mut old: HashMap<_, _> = of(t, &[record])
         .await?
         .remove(&record)
         .unwrap_or_default()
