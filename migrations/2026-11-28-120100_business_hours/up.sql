@@ -29,13 +29,20 @@ CREATE TABLE business_calendars (
     sunday_close integer,
     PRIMARY KEY (org_id, id),
     CONSTRAINT business_calendars_org_id_name_normalized_key UNIQUE (org_id, name_normalized),
-    CONSTRAINT business_calendars_monday_check CHECK ((monday_open IS NULL) = (monday_close IS NULL) AND (monday_close > monday_open AND monday_close <= 1440)),
-    CONSTRAINT business_calendars_tuesday_check CHECK ((tuesday_open IS NULL) = (tuesday_close IS NULL) AND (tuesday_close > tuesday_open AND tuesday_close <= 1440)),
-    CONSTRAINT business_calendars_wednesday_check CHECK ((wednesday_open IS NULL) = (wednesday_close IS NULL) AND (wednesday_close > wednesday_open AND wednesday_close <= 1440)),
-    CONSTRAINT business_calendars_thursday_check CHECK ((thursday_open IS NULL) = (thursday_close IS NULL) AND (thursday_close > thursday_open AND thursday_close <= 1440)),
-    CONSTRAINT business_calendars_friday_check CHECK ((friday_open IS NULL) = (friday_close IS NULL) AND (friday_close > friday_open AND friday_close <= 1440)),
-    CONSTRAINT business_calendars_saturday_check CHECK ((saturday_open IS NULL) = (saturday_close IS NULL) AND (saturday_close > saturday_open AND saturday_close <= 1440)),
-    CONSTRAINT business_calendars_sunday_check CHECK ((sunday_open IS NULL) = (sunday_close IS NULL) AND (sunday_close > sunday_open AND sunday_close <= 1440)),
+    CONSTRAINT business_calendars_monday_check
+        CHECK ((monday_open IS NULL) = (monday_close IS NULL) AND monday_close > monday_open AND monday_close <= 1440),
+    CONSTRAINT business_calendars_tuesday_check
+        CHECK ((tuesday_open IS NULL) = (tuesday_close IS NULL) AND tuesday_close > tuesday_open AND tuesday_close <= 1440),
+    CONSTRAINT business_calendars_wednesday_check
+        CHECK ((wednesday_open IS NULL) = (wednesday_close IS NULL) AND wednesday_close > wednesday_open AND wednesday_close <= 1440),
+    CONSTRAINT business_calendars_thursday_check
+        CHECK ((thursday_open IS NULL) = (thursday_close IS NULL) AND thursday_close > thursday_open AND thursday_close <= 1440),
+    CONSTRAINT business_calendars_friday_check
+        CHECK ((friday_open IS NULL) = (friday_close IS NULL) AND friday_close > friday_open AND friday_close <= 1440),
+    CONSTRAINT business_calendars_saturday_check
+        CHECK ((saturday_open IS NULL) = (saturday_close IS NULL) AND saturday_close > saturday_open AND saturday_close <= 1440),
+    CONSTRAINT business_calendars_sunday_check
+        CHECK ((sunday_open IS NULL) = (sunday_close IS NULL) AND sunday_close > sunday_open AND sunday_close <= 1440),
     CONSTRAINT business_calendars_record_fkey FOREIGN KEY (org_id, id) REFERENCES records (org_id, id) ON DELETE CASCADE,
     CONSTRAINT business_calendars_created_by_fkey FOREIGN KEY (org_id, created_by) REFERENCES memberships (org_id, id),
     CONSTRAINT business_calendars_updated_by_fkey FOREIGN KEY (org_id, updated_by) REFERENCES memberships (org_id, id)
@@ -53,7 +60,8 @@ CREATE TABLE business_holidays (
     created_by uuid,
     PRIMARY KEY (org_id, id),
     CONSTRAINT business_holidays_org_id_calendar_id_date_key UNIQUE (org_id, calendar_id, date),
-    CONSTRAINT business_holidays_calendar_id_fkey FOREIGN KEY (org_id, calendar_id) REFERENCES business_calendars (org_id, id) ON DELETE CASCADE,
+    CONSTRAINT business_holidays_calendar_id_fkey FOREIGN KEY (org_id, calendar_id)
+        REFERENCES business_calendars (org_id, id) ON DELETE CASCADE,
     CONSTRAINT business_holidays_created_by_fkey FOREIGN KEY (org_id, created_by) REFERENCES memberships (org_id, id)
 );
 CALL protect_tenant_table('business_holidays', 'SELECT, INSERT, DELETE');
