@@ -22,7 +22,8 @@ impl Module {
     /// Whether its records belong to somebody, so that *own* means something. What runs the organization, and the vocabulary that all
     /// of it shares, belongs to nobody in particular.
     pub fn has_owners(&self) -> bool {
-        self.family != Family::Admin && !matches!(self.name, "teams" | "tags" | "pipelines" | "products")
+        self.family != Family::Admin
+            && !matches!(self.name, "teams" | "tags" | "pipelines" | "service_settings" | "products")
     }
 }
 
@@ -48,6 +49,8 @@ pub const MODULES: &[Module] = &[
     crm("tags"),
     crm("pipelines"),
     crm("goals"),
+    crm("solutions"),
+    crm("service_settings"),
     shop("products"),
     shop("inventory"),
     shop("orders"),

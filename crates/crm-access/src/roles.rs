@@ -73,11 +73,11 @@ pub fn role_principal(is_builtin: bool, name: &str, stored: Grants) -> Principal
     Principal::User { is_superuser, in_tenant: true, grants: Some(grants) }
 }
 
-/// Teams, tags and pipelines are vocabulary that everybody shares, so a USER reads all of them and writes none; goals are set for a USER,
-/// who reads their own and their teams'.
+/// Teams, tags and pipelines are vocabulary that everybody shares, so a USER reads all of them and writes none, like the hours and targets
+/// that everybody works by; goals are set for a USER, who reads their own and their teams'.
 fn users_share(module: &Module) -> (String, Grant) {
     match module.name {
-        "teams" | "tags" | "pipelines" => entry(module.name, &["view"], Scope::All),
+        "teams" | "tags" | "pipelines" | "service_settings" => entry(module.name, &["view"], Scope::All),
         "goals" => entry(module.name, &["view"], Scope::Own),
         own => entry(own, &ACTIONS, Scope::Own),
     }

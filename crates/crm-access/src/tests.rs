@@ -263,6 +263,8 @@ const TABLE: &[(&str, [&str; 6])] = &[
     ("tags",          ["vacd", "v",        "",     "",     "",     ""]),
     ("pipelines",     ["vacd", "v",        "",     "",     "",     ""]),
     ("goals",         ["vacd", "v own",    "",     "",     "",     ""]),
+    ("solutions",     ["vacd", "vacd own", "",     "",     "",     ""]),
+    ("service_settings", ["vacd", "v",     "",     "",     "",     ""]),
     ("products",      ["vacd", "v",        "vacd", "vacd", "v",    ""]),
     ("inventory",     ["vacd", "",         "vacd", "vacd", "vc",   ""]),
     ("orders",        ["vacd", "",         "vacd", "vacd", "vc",   "vc"]),

@@ -15,6 +15,16 @@ const POINTERS: &[Pointer] = &[
     crm_opportunities::ACCOUNT_OF_A_DEAL,
     Pointer { table: "conversions", column: "account_id", key: "lead_id", kind: None, pairs: false },
     Pointer { table: "account_messages", column: "account_id", key: "id", kind: None, pairs: false },
+    Pointer { table: "cases", column: "account_id", key: "id", kind: Some("case"), pairs: false },
+    Pointer { table: "tasks", column: "account_id", key: "id", kind: Some("task"), pairs: false },
+    Pointer { table: "board_cards", column: "account_id", key: "id", kind: Some("board_card"), pairs: false },
+    Pointer {
+        table: "planner_entries",
+        column: "account_id",
+        key: "id",
+        kind: Some("planner_entry"),
+        pairs: false,
+    },
 ];
 
 crm_records::fillable!(AccountFields {

@@ -28,6 +28,15 @@ const POINTERS: &[Pointer] = &[
         kind: None,
         pairs: true,
     },
+    Pointer { table: "event_attendees", column: "contact_id", key: "event_id", kind: None, pairs: true },
+    Pointer { table: "board_cards", column: "contact_id", key: "id", kind: Some("board_card"), pairs: false },
+    Pointer {
+        table: "planner_entries",
+        column: "contact_id",
+        key: "id",
+        kind: Some("planner_entry"),
+        pairs: false,
+    },
 ];
 
 crm_records::fillable!(ContactFields {

@@ -93,11 +93,12 @@ pub async fn readers(
 ) -> Result<Vec<Reader>> {
     let question = Question { resource: &target.resource, org: t.org(), record, among };
     let rows: Vec<Row> = question.load(t.conn()?).await?;
+    let is_closed = target.resource.neighbours.as_ref().is_some_and(Neighbours::are_closed);
     let mut readers = Vec::new();
     for (id, email, name, is_builtin, role, grants, is_own) in rows {
         let grants: Grants = serde_json::from_value(grants).map_err(Error::internal)?;
         let reaches = match scope_of(&role_principal(is_builtin, &role, grants), target.view) {
-            Some(Scope::All) => true,
+            Some(Scope::All) => is_own || !is_closed,
             Some(Scope::Own) => is_own,
             None => false,
         };
@@ -131,16 +132,26 @@ impl QueryId for Question<'_> {
 impl Question<'_> {
     /// Walks SQL in which `{org}`, `{record}` and `{table}` stand for this record's.
     fn walk<'b>(&'b self, sql: &'static str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let near = |of: fn(&Neighbours) -> &'static str| self.resource.neighbours.as_ref().map_or("", of);
+        let (mut link, mut near, mut owner, mut linked, mut filter) = ("", "", "", "", "true");
+        match self.resource.neighbours {
+            Some(Neighbours::Records { link: l, owner: o, linked: k, table }) => {
+                (link, near, owner, linked) = (l, table, o, k);
+            }
+            Some(Neighbours::Members { link: l, record, member, only, .. }) => {
+                (link, owner, linked, filter) = (l, member, record, only.unwrap_or(filter));
+            }
+            Some(Neighbours::Everybody) | None => {}
+        }
         for (i, part) in sql.split(['{', '}']).enumerate() {
             match part {
                 "org" if i % 2 == 1 => out.push_bind_param::<sql_types::Uuid, _>(&self.org)?,
                 "record" if i % 2 == 1 => out.push_bind_param::<sql_types::Uuid, _>(&self.record)?,
                 "table" if i % 2 == 1 => out.push_identifier(self.resource.table)?,
-                "link" if i % 2 == 1 => out.push_identifier(near(|n| n.link))?,
-                "near" if i % 2 == 1 => out.push_identifier(near(|n| n.table))?,
-                "owner" if i % 2 == 1 => out.push_identifier(near(|n| n.owner))?,
-                "linked" if i % 2 == 1 => out.push_identifier(near(|n| n.linked))?,
+                "link" if i % 2 == 1 => out.push_identifier(link)?,
+                "near" if i % 2 == 1 => out.push_identifier(near)?,
+                "owner" if i % 2 == 1 => out.push_identifier(owner)?,
+                "linked" if i % 2 == 1 => out.push_identifier(linked)?,
+                "filter" if i % 2 == 1 => out.push_sql(filter),
                 text => out.push_sql(text),
             }
         }
@@ -150,9 +161,21 @@ impl Question<'_> {
 
 impl QueryFragment<Pg> for Question<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.walk(OWN, &mut out)?;
-        if self.resource.neighbours.is_some() {
-            self.walk(OF_NEIGHBOURS, &mut out)?;
+        self.walk("SELECT m.id, u.email, u.name, r.is_builtin, r.name, r.grants, ", &mut out)?;
+        match &self.resource.neighbours {
+            Some(Neighbours::Everybody) => out.push_sql("true"),
+            Some(near) if near.are_closed() => self.walk(OF_MEMBERS, &mut out)?,
+            near => {
+                self.walk(OWN, &mut out)?;
+                match near {
+                    Some(Neighbours::Records { .. }) => self.walk(OF_NEIGHBOURS, &mut out)?,
+                    Some(_) => {
+                        out.push_sql(" OR ");
+                        self.walk(OF_MEMBERS, &mut out)?;
+                    }
+                    None => {}
+                }
+            }
         }
         self.walk(MEMBERS, &mut out)?;
         match &self.among {
@@ -168,11 +191,13 @@ impl QueryFragment<Pg> for Question<'_> {
     }
 }
 
-const OWN: &str = "SELECT m.id, u.email, u.name, r.is_builtin, r.name, r.grants, \
-    EXISTS (SELECT FROM record_assignees k WHERE k.org_id = {org} AND k.record_id = {record} AND k.membership_id = m.id) \
+const OWN: &str = "EXISTS (SELECT FROM record_assignees k WHERE k.org_id = {org} AND k.record_id = {record} AND k.membership_id = m.id) \
     OR EXISTS (SELECT FROM record_teams k JOIN team_members p ON p.org_id = k.org_id AND p.team_id = k.team_id \
         WHERE k.org_id = {org} AND k.record_id = {record} AND p.membership_id = m.id) \
     OR EXISTS (SELECT FROM {table} k WHERE k.org_id = {org} AND k.id = {record} AND k.created_by = m.id)";
+
+/// Because they take part in it.
+const OF_MEMBERS: &str = "EXISTS (SELECT FROM {link} n WHERE n.org_id = {org} AND n.{linked} = {record} AND n.{owner} = m.id AND {filter})";
 
 /// Or because a neighbour is theirs; `{link}` and the others are those of [`Neighbours`].
 const OF_NEIGHBOURS: &str = " OR EXISTS (SELECT FROM {link} n JOIN {near} a ON a.org_id = n.org_id AND a.id = n.{owner} \

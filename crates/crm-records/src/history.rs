@@ -24,6 +24,14 @@ const ACTIONS: &[&str] = &[
     "unconverted",
     "merged",
     "unmerged",
+    "reopened",
+    "escalated",
+    "closed_with_parent",
+    "time_logged",
+    "solution_linked",
+    "solution_unlinked",
+    "invited",
+    "replied",
 ];
 
 /// The history of a record as a list.

@@ -2,10 +2,12 @@
 
 mod assigned;
 pub mod attachments;
+pub mod attendees;
 mod base;
 pub mod board;
 pub mod comments;
 pub mod contacts;
+pub mod counter;
 pub mod custom;
 pub mod duplicates;
 mod edit;
@@ -19,10 +21,12 @@ pub mod merge;
 mod module;
 pub mod orphans;
 pub mod position;
+pub mod reminders;
 pub mod sources;
 pub mod tags;
 pub mod tally;
 mod target;
+mod told;
 pub mod usage;
 
 pub use assigned::{ASSIGNED, Assigned, tell_assignees};
@@ -34,6 +38,7 @@ pub use log::{Described, acted, created, deleted, diff, updated};
 pub use many::{Verdicts, created_many};
 pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate};
 pub use target::Target;
+pub use told::{TOLD, Told, tell};
 
 #[doc(hidden)]
 pub mod export {

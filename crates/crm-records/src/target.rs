@@ -96,6 +96,7 @@ impl Target {
         self.check_view(t, id).await?;
         let view = t.require(self.view)?;
         let scope = t.require(permission)?;
+        // Whoever may see all has seen what of closed records is theirs.
         if scope == Scope::All || scope == view && self.resource.neighbours.is_none() {
             return Ok(());
         }

@@ -126,6 +126,206 @@ diesel::table! {
 }
 
 diesel::table! {
+    board_cards (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        board_id -> Uuid,
+        column_id -> Uuid,
+        title -> Text,
+        description -> Nullable<Text>,
+        priority -> Text,
+        position -> Text,
+        due_date -> Nullable<Timestamptz>,
+        completed_at -> Nullable<Timestamptz>,
+        archived_at -> Nullable<Timestamptz>,
+        account_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        opportunity_id -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    board_columns (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        board_id -> Uuid,
+        name -> Text,
+        name_normalized -> Text,
+        position -> Text,
+        color -> Text,
+        wip_limit -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    board_members (org_id, board_id, membership_id) {
+        org_id -> Uuid,
+        board_id -> Uuid,
+        membership_id -> Uuid,
+        role -> Text,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    boards (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        description -> Nullable<Text>,
+        is_archived -> Bool,
+        revision -> BigInt,
+    }
+}
+
+diesel::table! {
+    business_calendars (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        timezone -> Text,
+        is_default -> Bool,
+        monday_open -> Nullable<Integer>,
+        monday_close -> Nullable<Integer>,
+        tuesday_open -> Nullable<Integer>,
+        tuesday_close -> Nullable<Integer>,
+        wednesday_open -> Nullable<Integer>,
+        wednesday_close -> Nullable<Integer>,
+        thursday_open -> Nullable<Integer>,
+        thursday_close -> Nullable<Integer>,
+        friday_open -> Nullable<Integer>,
+        friday_close -> Nullable<Integer>,
+        saturday_open -> Nullable<Integer>,
+        saturday_close -> Nullable<Integer>,
+        sunday_open -> Nullable<Integer>,
+        sunday_close -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    business_holidays (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        calendar_id -> Uuid,
+        date -> Date,
+        name -> Text,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    case_pipelines (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        description -> Text,
+        is_default -> Bool,
+        is_active -> Bool,
+    }
+}
+
+diesel::table! {
+    case_solutions (org_id, case_id, solution_id) {
+        org_id -> Uuid,
+        case_id -> Uuid,
+        solution_id -> Uuid,
+        created_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
+    case_stages (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        pipeline_id -> Uuid,
+        name -> Text,
+        name_normalized -> Text,
+        sort_order -> Integer,
+        color -> Text,
+        stage_type -> Text,
+        maps_to_status -> Nullable<Text>,
+        wip_limit -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    cases (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        number -> BigInt,
+        name -> Text,
+        name_normalized -> Text,
+        status -> Text,
+        priority -> Text,
+        case_type -> Nullable<Text>,
+        description -> Nullable<Text>,
+        account_id -> Nullable<Uuid>,
+        parent_id -> Nullable<Uuid>,
+        is_problem -> Bool,
+        stage_id -> Nullable<Uuid>,
+        position -> Text,
+        closed_on -> Nullable<Date>,
+        resolved_at -> Nullable<Timestamptz>,
+        first_response_at -> Nullable<Timestamptz>,
+        sla_first_response_hours -> Integer,
+        sla_resolution_hours -> Integer,
+        first_response_sla_deadline -> Timestamptz,
+        resolution_sla_deadline -> Timestamptz,
+        sla_paused_at -> Nullable<Timestamptz>,
+        sla_paused_seconds -> BigInt,
+        first_response_breached_at -> Nullable<Timestamptz>,
+        resolution_breached_at -> Nullable<Timestamptz>,
+        escalation_count -> Integer,
+        last_escalation_fired_at -> Nullable<Timestamptz>,
+        reopen_count -> Integer,
+        reopened_at -> Nullable<Timestamptz>,
+        is_active -> Bool,
+        is_sample -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
     changes (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -281,6 +481,82 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    escalation_policies (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        priority -> Text,
+        first_response_action -> Text,
+        first_response_target_id -> Nullable<Uuid>,
+        resolution_action -> Text,
+        resolution_target_id -> Nullable<Uuid>,
+        notify_team_id -> Nullable<Uuid>,
+        is_active -> Bool,
+    }
+}
+
+diesel::table! {
+    event_attendees (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        event_id -> Uuid,
+        membership_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        response -> Text,
+        responded_at -> Nullable<Timestamptz>,
+        responded_sequence -> Nullable<Integer>,
+        comment -> Nullable<Text>,
+        invited_email -> Nullable<Text>,
+        invited_sequence -> Nullable<Integer>,
+        reply_digest -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    event_feeds (org_id, membership_id) {
+        org_id -> Uuid,
+        membership_id -> Uuid,
+        key_digest -> Text,
+        created_at -> Timestamptz,
+        last_used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    events (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        status -> Nullable<Text>,
+        description -> Nullable<Text>,
+        location -> Nullable<Text>,
+        starts_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        all_day -> Bool,
+        timezone -> Text,
+        rrule -> Nullable<Text>,
+        exdates -> Jsonb,
+        last_ends_at -> Timestamptz,
+        series_id -> Nullable<Uuid>,
+        recurrence_id -> Nullable<Timestamptz>,
+        uid -> Text,
+        sequence -> Integer,
+        organizer_email -> Nullable<Text>,
+        is_active -> Bool,
     }
 }
 
@@ -661,6 +937,34 @@ diesel::table! {
 }
 
 diesel::table! {
+    planner_entries (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        event_type -> Text,
+        status -> Nullable<Text>,
+        direction -> Nullable<Text>,
+        start_date -> Timestamptz,
+        close_date -> Nullable<Timestamptz>,
+        duration -> Nullable<Integer>,
+        priority -> Nullable<Text>,
+        ends_at -> Timestamptz,
+        account_id -> Nullable<Uuid>,
+        contact_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        opportunity_id -> Nullable<Uuid>,
+        case_id -> Nullable<Uuid>,
+        description -> Nullable<Text>,
+        is_active -> Bool,
+    }
+}
+
+diesel::table! {
     platform_admins (user_id) {
         user_id -> Uuid,
         is_superuser -> Bool,
@@ -698,10 +1002,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    record_attendees (org_id, record_id, membership_id) {
+        org_id -> Uuid,
+        record_id -> Uuid,
+        membership_id -> Uuid,
+    }
+}
+
+diesel::table! {
     record_contacts (org_id, record_id, contact_id) {
         org_id -> Uuid,
         record_id -> Uuid,
         contact_id -> Uuid,
+    }
+}
+
+diesel::table! {
+    record_counters (org_id, kind) {
+        org_id -> Uuid,
+        kind -> Text,
+        last -> BigInt,
     }
 }
 
@@ -711,6 +1031,14 @@ diesel::table! {
         record_id -> Uuid,
         membership_id -> Uuid,
         state -> Text,
+    }
+}
+
+diesel::table! {
+    record_leads (org_id, record_id, lead_id) {
+        org_id -> Uuid,
+        record_id -> Uuid,
+        lead_id -> Uuid,
     }
 }
 
@@ -727,6 +1055,18 @@ diesel::table! {
         undone_by -> Nullable<Uuid>,
         loser -> Jsonb,
         moved -> Jsonb,
+    }
+}
+
+diesel::table! {
+    record_reminders (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        record_id -> Uuid,
+        reminder_type -> Text,
+        reminder_time -> Integer,
+        due_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -778,6 +1118,16 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         spent_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    reopen_policies (org_id) {
+        org_id -> Uuid,
+        is_enabled -> Bool,
+        reopen_window_days -> Integer,
+        reopen_to_status -> Text,
+        notify_assigned -> Bool,
     }
 }
 
@@ -895,6 +1245,43 @@ diesel::table! {
 }
 
 diesel::table! {
+    sla_targets (org_id, priority) {
+        org_id -> Uuid,
+        priority -> Text,
+        first_response_hours -> Integer,
+        resolution_hours -> Integer,
+    }
+}
+
+diesel::table! {
+    solution_texts (org_id, solution_id) {
+        org_id -> Uuid,
+        solution_id -> Uuid,
+        title -> Text,
+        body -> Text,
+    }
+}
+
+diesel::table! {
+    solutions (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        title -> Text,
+        slug -> Text,
+        description -> Text,
+        status -> Text,
+        is_published -> Bool,
+        published_at -> Nullable<Timestamptz>,
+        published_by -> Nullable<Uuid>,
+    }
+}
+
+diesel::table! {
     stage_aging (org_id, stage) {
         org_id -> Uuid,
         stage -> Text,
@@ -942,6 +1329,74 @@ diesel::table! {
 }
 
 diesel::table! {
+    task_pipelines (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        name -> Text,
+        name_normalized -> Text,
+        description -> Text,
+        is_default -> Bool,
+        is_active -> Bool,
+    }
+}
+
+diesel::table! {
+    task_stages (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        pipeline_id -> Uuid,
+        name -> Text,
+        name_normalized -> Text,
+        sort_order -> Integer,
+        color -> Text,
+        stage_type -> Text,
+        maps_to_status -> Nullable<Text>,
+        wip_limit -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
+    tasks (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        title -> Text,
+        status -> Text,
+        priority -> Text,
+        due_date -> Nullable<Date>,
+        description -> Nullable<Text>,
+        account_id -> Nullable<Uuid>,
+        lead_id -> Nullable<Uuid>,
+        opportunity_id -> Nullable<Uuid>,
+        case_id -> Nullable<Uuid>,
+        stage_id -> Nullable<Uuid>,
+        position -> Text,
+        completed_at -> Nullable<Timestamptz>,
+        rrule -> Nullable<Text>,
+        series_id -> Nullable<Uuid>,
+        series_starts_on -> Nullable<Date>,
+        occurrence_on -> Nullable<Date>,
+        is_active -> Bool,
+        is_sample -> Bool,
+        custom_fields -> Jsonb,
+    }
+}
+
+diesel::table! {
     team_members (org_id, team_id, membership_id) {
         org_id -> Uuid,
         team_id -> Uuid,
@@ -970,6 +1425,28 @@ diesel::table! {
         failures -> Integer,
         blocked_until -> Nullable<Timestamptz>,
         updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    time_entries (org_id, id) {
+        org_id -> Uuid,
+        id -> Uuid,
+        version -> BigInt,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+        created_by -> Nullable<Uuid>,
+        updated_by -> Nullable<Uuid>,
+        case_id -> Uuid,
+        membership_id -> Uuid,
+        started_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        duration_minutes -> Integer,
+        description -> Text,
+        billable -> Bool,
+        hourly_rate -> Nullable<BigInt>,
+        currency -> Nullable<Text>,
+        auto_stopped -> Bool,
     }
 }
 
@@ -1074,15 +1551,49 @@ diesel::allow_tables_to_appear_in_same_query!(account_message_recipients, mails)
 diesel::allow_tables_to_appear_in_same_query!(account_messages, accounts);
 diesel::allow_tables_to_appear_in_same_query!(account_messages, memberships);
 diesel::allow_tables_to_appear_in_same_query!(account_messages, records);
+diesel::allow_tables_to_appear_in_same_query!(accounts, board_cards);
+diesel::allow_tables_to_appear_in_same_query!(accounts, cases);
 diesel::allow_tables_to_appear_in_same_query!(accounts, contacts);
 diesel::allow_tables_to_appear_in_same_query!(accounts, conversions);
 diesel::allow_tables_to_appear_in_same_query!(accounts, memberships);
 diesel::allow_tables_to_appear_in_same_query!(accounts, opportunities);
+diesel::allow_tables_to_appear_in_same_query!(accounts, planner_entries);
 diesel::allow_tables_to_appear_in_same_query!(accounts, records);
+diesel::allow_tables_to_appear_in_same_query!(accounts, tasks);
 diesel::allow_tables_to_appear_in_same_query!(attachments, documents);
 diesel::allow_tables_to_appear_in_same_query!(attachments, imports);
 diesel::allow_tables_to_appear_in_same_query!(attachments, memberships);
 diesel::allow_tables_to_appear_in_same_query!(attachments, records);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, board_columns);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, boards);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, contacts);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, memberships);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, opportunities);
+diesel::allow_tables_to_appear_in_same_query!(board_cards, records);
+diesel::allow_tables_to_appear_in_same_query!(board_columns, boards);
+diesel::allow_tables_to_appear_in_same_query!(board_columns, memberships);
+diesel::allow_tables_to_appear_in_same_query!(board_members, boards);
+diesel::allow_tables_to_appear_in_same_query!(board_members, memberships);
+diesel::allow_tables_to_appear_in_same_query!(boards, memberships);
+diesel::allow_tables_to_appear_in_same_query!(boards, records);
+diesel::allow_tables_to_appear_in_same_query!(business_calendars, business_holidays);
+diesel::allow_tables_to_appear_in_same_query!(business_calendars, memberships);
+diesel::allow_tables_to_appear_in_same_query!(business_calendars, records);
+diesel::allow_tables_to_appear_in_same_query!(business_holidays, memberships);
+diesel::allow_tables_to_appear_in_same_query!(case_pipelines, case_stages);
+diesel::allow_tables_to_appear_in_same_query!(case_pipelines, memberships);
+diesel::allow_tables_to_appear_in_same_query!(case_pipelines, records);
+diesel::allow_tables_to_appear_in_same_query!(case_solutions, cases);
+diesel::allow_tables_to_appear_in_same_query!(case_solutions, memberships);
+diesel::allow_tables_to_appear_in_same_query!(case_solutions, solutions);
+diesel::allow_tables_to_appear_in_same_query!(case_stages, cases);
+diesel::allow_tables_to_appear_in_same_query!(case_stages, memberships);
+diesel::allow_tables_to_appear_in_same_query!(case_stages, records);
+diesel::allow_tables_to_appear_in_same_query!(cases, memberships);
+diesel::allow_tables_to_appear_in_same_query!(cases, planner_entries);
+diesel::allow_tables_to_appear_in_same_query!(cases, records);
+diesel::allow_tables_to_appear_in_same_query!(cases, tasks);
+diesel::allow_tables_to_appear_in_same_query!(cases, time_entries);
 diesel::allow_tables_to_appear_in_same_query!(changes, memberships);
 diesel::allow_tables_to_appear_in_same_query!(changes, records);
 diesel::allow_tables_to_appear_in_same_query!(comment_mentions, comments);
@@ -1091,7 +1602,9 @@ diesel::allow_tables_to_appear_in_same_query!(comments, memberships);
 diesel::allow_tables_to_appear_in_same_query!(comments, notifications);
 diesel::allow_tables_to_appear_in_same_query!(comments, records);
 diesel::allow_tables_to_appear_in_same_query!(contacts, conversions);
+diesel::allow_tables_to_appear_in_same_query!(contacts, event_attendees);
 diesel::allow_tables_to_appear_in_same_query!(contacts, memberships);
+diesel::allow_tables_to_appear_in_same_query!(contacts, planner_entries);
 diesel::allow_tables_to_appear_in_same_query!(contacts, record_contacts);
 diesel::allow_tables_to_appear_in_same_query!(contacts, records);
 diesel::allow_tables_to_appear_in_same_query!(conversions, leads);
@@ -1106,6 +1619,15 @@ diesel::allow_tables_to_appear_in_same_query!(deletions, organizations);
 diesel::allow_tables_to_appear_in_same_query!(documents, memberships);
 diesel::allow_tables_to_appear_in_same_query!(documents, records);
 diesel::allow_tables_to_appear_in_same_query!(email_tokens, users);
+diesel::allow_tables_to_appear_in_same_query!(escalation_policies, memberships);
+diesel::allow_tables_to_appear_in_same_query!(escalation_policies, records);
+diesel::allow_tables_to_appear_in_same_query!(escalation_policies, teams);
+diesel::allow_tables_to_appear_in_same_query!(event_attendees, events);
+diesel::allow_tables_to_appear_in_same_query!(event_attendees, leads);
+diesel::allow_tables_to_appear_in_same_query!(event_attendees, memberships);
+diesel::allow_tables_to_appear_in_same_query!(event_feeds, memberships);
+diesel::allow_tables_to_appear_in_same_query!(events, memberships);
+diesel::allow_tables_to_appear_in_same_query!(events, records);
 diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, memberships);
 diesel::allow_tables_to_appear_in_same_query!(import_rows, imports);
 diesel::allow_tables_to_appear_in_same_query!(imports, memberships);
@@ -1117,7 +1639,10 @@ diesel::allow_tables_to_appear_in_same_query!(lead_stages, leads);
 diesel::allow_tables_to_appear_in_same_query!(lead_stages, memberships);
 diesel::allow_tables_to_appear_in_same_query!(lead_stages, records);
 diesel::allow_tables_to_appear_in_same_query!(leads, memberships);
+diesel::allow_tables_to_appear_in_same_query!(leads, planner_entries);
+diesel::allow_tables_to_appear_in_same_query!(leads, record_leads);
 diesel::allow_tables_to_appear_in_same_query!(leads, records);
+diesel::allow_tables_to_appear_in_same_query!(leads, tasks);
 diesel::allow_tables_to_appear_in_same_query!(mail_senders, memberships);
 diesel::allow_tables_to_appear_in_same_query!(mail_senders, records);
 diesel::allow_tables_to_appear_in_same_query!(mail_suppressions, memberships);
@@ -1128,16 +1653,23 @@ diesel::allow_tables_to_appear_in_same_query!(memberships, notification_preferen
 diesel::allow_tables_to_appear_in_same_query!(memberships, notifications);
 diesel::allow_tables_to_appear_in_same_query!(memberships, opportunities);
 diesel::allow_tables_to_appear_in_same_query!(memberships, opportunity_lines);
+diesel::allow_tables_to_appear_in_same_query!(memberships, planner_entries);
 diesel::allow_tables_to_appear_in_same_query!(memberships, products);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_assignees);
+diesel::allow_tables_to_appear_in_same_query!(memberships, record_attendees);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_followers);
 diesel::allow_tables_to_appear_in_same_query!(memberships, record_merges);
 diesel::allow_tables_to_appear_in_same_query!(memberships, records);
 diesel::allow_tables_to_appear_in_same_query!(memberships, roles);
 diesel::allow_tables_to_appear_in_same_query!(memberships, sales_goals);
+diesel::allow_tables_to_appear_in_same_query!(memberships, solutions);
 diesel::allow_tables_to_appear_in_same_query!(memberships, tags);
+diesel::allow_tables_to_appear_in_same_query!(memberships, task_pipelines);
+diesel::allow_tables_to_appear_in_same_query!(memberships, task_stages);
+diesel::allow_tables_to_appear_in_same_query!(memberships, tasks);
 diesel::allow_tables_to_appear_in_same_query!(memberships, team_members);
 diesel::allow_tables_to_appear_in_same_query!(memberships, teams);
+diesel::allow_tables_to_appear_in_same_query!(memberships, time_entries);
 diesel::allow_tables_to_appear_in_same_query!(memberships, users);
 diesel::allow_tables_to_appear_in_same_query!(memberships, web_forms);
 diesel::allow_tables_to_appear_in_same_query!(memberships, webhook_deliveries);
@@ -1145,20 +1677,29 @@ diesel::allow_tables_to_appear_in_same_query!(memberships, webhooks);
 diesel::allow_tables_to_appear_in_same_query!(notifications, records);
 diesel::allow_tables_to_appear_in_same_query!(oidc_identities, users);
 diesel::allow_tables_to_appear_in_same_query!(opportunities, opportunity_lines);
+diesel::allow_tables_to_appear_in_same_query!(opportunities, planner_entries);
 diesel::allow_tables_to_appear_in_same_query!(opportunities, records);
+diesel::allow_tables_to_appear_in_same_query!(opportunities, tasks);
 diesel::allow_tables_to_appear_in_same_query!(opportunity_lines, products);
+diesel::allow_tables_to_appear_in_same_query!(organizations, record_counters);
 diesel::allow_tables_to_appear_in_same_query!(organizations, records);
 diesel::allow_tables_to_appear_in_same_query!(organizations, refresh_tokens);
+diesel::allow_tables_to_appear_in_same_query!(organizations, reopen_policies);
+diesel::allow_tables_to_appear_in_same_query!(organizations, sla_targets);
 diesel::allow_tables_to_appear_in_same_query!(organizations, stage_aging);
 diesel::allow_tables_to_appear_in_same_query!(organizations, storage_usage);
 diesel::allow_tables_to_appear_in_same_query!(organizations, tallies);
 diesel::allow_tables_to_appear_in_same_query!(organizations, user_orgs);
+diesel::allow_tables_to_appear_in_same_query!(planner_entries, records);
 diesel::allow_tables_to_appear_in_same_query!(platform_admins, users);
 diesel::allow_tables_to_appear_in_same_query!(products, records);
 diesel::allow_tables_to_appear_in_same_query!(record_assignees, records);
+diesel::allow_tables_to_appear_in_same_query!(record_attendees, records);
 diesel::allow_tables_to_appear_in_same_query!(record_contacts, records);
 diesel::allow_tables_to_appear_in_same_query!(record_followers, records);
+diesel::allow_tables_to_appear_in_same_query!(record_leads, records);
 diesel::allow_tables_to_appear_in_same_query!(record_merges, records);
+diesel::allow_tables_to_appear_in_same_query!(record_reminders, records);
 diesel::allow_tables_to_appear_in_same_query!(record_sources, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, records);
 diesel::allow_tables_to_appear_in_same_query!(record_tags, tags);
@@ -1167,7 +1708,11 @@ diesel::allow_tables_to_appear_in_same_query!(record_teams, teams);
 diesel::allow_tables_to_appear_in_same_query!(records, roles);
 diesel::allow_tables_to_appear_in_same_query!(records, sales_goals);
 diesel::allow_tables_to_appear_in_same_query!(records, search_documents);
+diesel::allow_tables_to_appear_in_same_query!(records, solutions);
 diesel::allow_tables_to_appear_in_same_query!(records, tags);
+diesel::allow_tables_to_appear_in_same_query!(records, task_pipelines);
+diesel::allow_tables_to_appear_in_same_query!(records, task_stages);
+diesel::allow_tables_to_appear_in_same_query!(records, tasks);
 diesel::allow_tables_to_appear_in_same_query!(records, teams);
 diesel::allow_tables_to_appear_in_same_query!(records, web_forms);
 diesel::allow_tables_to_appear_in_same_query!(records, webhooks);
@@ -1176,6 +1721,9 @@ diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions);
 diesel::allow_tables_to_appear_in_same_query!(sales_goals, teams);
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(sign_in_challenges, users);
+diesel::allow_tables_to_appear_in_same_query!(solution_texts, solutions);
+diesel::allow_tables_to_appear_in_same_query!(task_pipelines, task_stages);
+diesel::allow_tables_to_appear_in_same_query!(task_stages, tasks);
 diesel::allow_tables_to_appear_in_same_query!(team_members, teams);
 diesel::allow_tables_to_appear_in_same_query!(totp_factors, users);
 diesel::allow_tables_to_appear_in_same_query!(user_orgs, users);

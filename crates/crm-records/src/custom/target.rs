@@ -34,7 +34,9 @@ impl CustomTarget {
             Self::Accounts => Some(("account", "accounts")),
             Self::Contacts => Some(("contact", "contacts")),
             Self::Opportunities => Some(("opportunity", "opportunities")),
-            _ => None,
+            Self::Cases => Some(("case", "cases")),
+            Self::Tasks => Some(("task", "tasks")),
+            Self::Invoices => None,
         }
     }
 

@@ -123,7 +123,7 @@ pub enum Clause {
         /// A condition on a row of `custom_values`.
         value: Option<Box<Clause>>,
     },
-    /// Created by the member, assigned to the member, or on one of the teams.
+    /// Created by the member, assigned to the member, or on one of the teams; or else among closed neighbours, and only there.
     Own {
         /// The listed table.
         table: &'static str,
@@ -224,10 +224,15 @@ impl Clause {
             Self::Own { table, org, member, teams, neighbours } => {
                 name(out, table, "id")?;
                 out.push_sql(" IN (");
-                own_ids(table, org, member, teams, out)?;
+                let closed = neighbours.as_ref().is_some_and(Neighbours::are_closed);
+                if !closed {
+                    own_ids(table, org, member, teams, out)?;
+                }
                 if let Some(neighbours) = neighbours {
-                    out.push_sql(" UNION ALL ");
-                    neighbours.walk(org, member, teams, out)?;
+                    if !closed {
+                        out.push_sql(" UNION ALL ");
+                    }
+                    neighbours.walk(table, org, member, teams, out)?;
                 }
                 out.push_sql(")");
                 Ok(())

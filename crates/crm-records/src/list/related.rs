@@ -36,6 +36,22 @@ pub enum Rel {
     Opportunity,
     /// A product.
     Product,
+    /// A case.
+    Case,
+    /// A stage of a pipeline of cases.
+    CaseStage,
+    /// An article of the knowledge base.
+    Solution,
+    /// A task.
+    Task,
+    /// A stage of a pipeline of tasks.
+    TaskStage,
+    /// A board.
+    Board,
+    /// An event of the calendar.
+    Event,
+    /// An entry of the planner.
+    PlannerEntry,
 }
 
 /// A kind of record that not everybody may look at.
@@ -74,14 +90,33 @@ const LEAD: Related = related(
     "coalesce(title, nullif(concat_ws(' ', salutation, first_name, last_name), ''), company_name, email, '')",
     "a lead",
 );
-const LEAD_STAGE: Related = related("lead_stages", None, "leads.view_lead", "name", "a stage");
+/// A stage belongs to nobody: whoever sees leads sees it.
+const LEAD_STAGE: Related =
+    related("lead_stages", Some(Neighbours::Everybody), "leads.view_lead", "name", "a stage");
 const OPPORTUNITY: Related =
     related("opportunities", None, "opportunities.view_opportunity", "name", "an opportunity");
 const PRODUCT: Related = related("products", None, "products.view_product", "name", "a product");
+const CASE: Related = related("cases", Some(Neighbours::FOLLOWED), "cases.view_case", "name", "a case");
+const CASE_STAGE: Related =
+    related("case_stages", Some(Neighbours::Everybody), "cases.view_case", "name", "a stage");
+const SOLUTION: Related =
+    related("solutions", Some(Neighbours::Everybody), "solutions.view_solution", "title", "a solution");
+const TASK: Related = related("tasks", None, "tasks.view_task", "title", "a task");
+const TASK_STAGE: Related =
+    related("task_stages", Some(Neighbours::Everybody), "tasks.view_task", "name", "a stage");
+const BOARD: Related = related("boards", Some(Neighbours::ON_BOARD), "boards.view_board", "name", "a board");
+const EVENT: Related = related("events", Some(Neighbours::INVITED), "events.view_event", "name", "an event");
+const PLANNER_ENTRY: Related = related(
+    "planner_entries",
+    Some(Neighbours::ATTENDED),
+    "planner.view_planner_entry",
+    "name",
+    "an entry of the planner",
+);
 
 impl Rel {
     /// Every one of them.
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Member,
         Self::Team,
         Self::Tag,
@@ -91,6 +126,14 @@ impl Rel {
         Self::LeadStage,
         Self::Opportunity,
         Self::Product,
+        Self::Case,
+        Self::CaseStage,
+        Self::Solution,
+        Self::Task,
+        Self::TaskStage,
+        Self::Board,
+        Self::Event,
+        Self::PlannerEntry,
     ];
 
     const fn related(self) -> Option<&'static Related> {
@@ -102,6 +145,14 @@ impl Rel {
             Self::LeadStage => Some(&LEAD_STAGE),
             Self::Opportunity => Some(&OPPORTUNITY),
             Self::Product => Some(&PRODUCT),
+            Self::Case => Some(&CASE),
+            Self::CaseStage => Some(&CASE_STAGE),
+            Self::Solution => Some(&SOLUTION),
+            Self::Task => Some(&TASK),
+            Self::TaskStage => Some(&TASK_STAGE),
+            Self::Board => Some(&BOARD),
+            Self::Event => Some(&EVENT),
+            Self::PlannerEntry => Some(&PLANNER_ENTRY),
         }
     }
 
@@ -194,10 +245,7 @@ impl Related {
     fn condition(&self, t: &TenantTx) -> Option<Vec<super::Clause>> {
         let scope = t.require(self.view).ok()?;
         let mut clauses = vec![self.resource.in_org(t.org())];
-        // A stage belongs to nobody: whoever sees leads sees it.
-        if self.resource.table != LEAD_STAGE.resource.table {
-            clauses.extend(self.resource.visible(t.caller(), scope));
-        }
+        clauses.extend(self.resource.visible(t.caller(), scope));
         Some(clauses)
     }
 

@@ -140,15 +140,21 @@ impl Resource {
 
     /// What the scope of a grant leaves to see: the one rule of visibility for lists and single records alike.
     pub fn visible(&self, caller: &Caller, scope: Scope) -> Option<Clause> {
-        self.own(caller, scope, self.neighbours)
+        match self.neighbours {
+            Some(Neighbours::Everybody) => None,
+            neighbours => self.own(caller, scope, neighbours),
+        }
     }
 
     /// What it leaves to change: the same without what is only looked at.
     pub fn changeable(&self, caller: &Caller, scope: Scope) -> Option<Clause> {
-        self.own(caller, scope, None)
+        self.own(caller, scope, self.neighbours.filter(Neighbours::are_closed))
     }
 
     fn own(&self, caller: &Caller, scope: Scope, neighbours: Option<Neighbours>) -> Option<Clause> {
+        let closed = neighbours.as_ref().is_some_and(Neighbours::are_closed);
+        // The program itself is kept from nothing.
+        let scope = if closed && caller.member.is_some() { Scope::Own } else { scope };
         match (scope, caller.member) {
             (Scope::All, _) => None,
             (Scope::Own, Some(member)) => Some(Clause::Own {

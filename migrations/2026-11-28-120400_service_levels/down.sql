@@ -1,0 +1,1 @@
+DROP TABLE escalation_policies, reopen_policies, sla_targets;

@@ -1,0 +1,1 @@
+DROP TABLE task_stages, task_pipelines;

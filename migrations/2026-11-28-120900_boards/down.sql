@@ -1,0 +1,1 @@
+DROP TABLE board_cards, board_columns, board_members, boards;

@@ -1,0 +1,1 @@
+DROP TABLE event_feeds, event_attendees, events;
