@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use crm_core::{Result, TenantTx};
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Date, Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel_async::RunQueryDsl;
+use uuid::Uuid;
 
 diesel::define_sql_function! {
     /// Adds differences to the tallies of a kind.
@@ -109,41 +112,50 @@ pub struct Tallied {
 /// # Errors
 /// Those of the database.
 pub async fn read(t: &mut TenantTx, kinds: &[&str], days: &[NaiveDate]) -> Result<Vec<Tallied>> {
-    let rows: Vec<Row> = diesel::sql_query(READ)
-        .bind::<SqlUuid, _>(t.org())
-        .bind::<Array<Text>, _>(kinds)
-        .bind::<Array<Date>, _>(days)
-        .bind::<Nullable<Date>, _>(days.last())
-        .load(t.conn()?)
-        .await?;
-    let tallied = |Row { kind, bucket, period, count, amount, weighted }: Row| {
-        let begin = |period: i32| {
-            let passed = usize::try_from(period).ok().and_then(|period| period.checked_sub(1));
-            passed.and_then(|last| days.get(last)).copied().unwrap_or(NaiveDate::MIN)
-        };
-        Tallied { kind, bucket, from: period.map(begin), sum: Sum { count, amount, weighted } }
+    let rows: Vec<(String, String, Option<i32>, i64, i64, i64)> =
+        Sums { org: t.org().0, kinds, days }.load(t.conn()?).await?;
+    let begin = |period: i32| {
+        let passed = usize::try_from(period).ok().and_then(|period| period.checked_sub(1));
+        passed.and_then(|last| days.get(last)).copied().unwrap_or(NaiveDate::MIN)
     };
-    Ok(rows.into_iter().map(tallied).filter(|tallied| tallied.sum != Sum::default()).collect())
+    let tallied = rows.into_iter().map(|(kind, bucket, period, count, amount, weighted)| Tallied {
+        kind,
+        bucket,
+        from: period.map(begin),
+        sum: Sum { count, amount, weighted },
+    });
+    Ok(tallied.filter(|tallied| tallied.sum != Sum::default()).collect())
 }
 
-/// The period is how many of the days have come, null without a day. More than a bigint holds is told as the most that it holds.
-const READ: &str = "
-SELECT kind, bucket, width_bucket(day, $3) AS period, sum(count)::bigint AS count,
-    least(sum(amount), 9223372036854775807)::bigint AS amount, least(sum(weighted), 9223372036854775807)::bigint AS weighted
-FROM tallies WHERE org_id = $1 AND kind = ANY ($2) AND (day IS NULL OR day < $4) GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+/// Sums by kind, bucket and how many of the days have come. The DSL can't group by what has a parameter in it. More than a bigint holds is
+/// told as the most that it holds.
+struct Sums<'a> {
+    org: Uuid,
+    kinds: &'a [&'a str],
+    days: &'a [NaiveDate],
+}
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = Text)]
-    kind: String,
-    #[diesel(sql_type = Text)]
-    bucket: String,
-    #[diesel(sql_type = Nullable<Integer>)]
-    period: Option<i32>,
-    #[diesel(sql_type = BigInt)]
-    count: i64,
-    #[diesel(sql_type = BigInt)]
-    amount: i64,
-    #[diesel(sql_type = BigInt)]
-    weighted: i64,
+impl Query for Sums<'_> {
+    type SqlType = (Text, Text, Nullable<Integer>, BigInt, BigInt, BigInt);
+}
+
+impl QueryId for Sums<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Sums<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT kind, bucket, width_bucket(day, ");
+        out.push_bind_param::<Array<Date>, _>(&self.days)?;
+        out.push_sql("), sum(count)::bigint, least(sum(amount), 9223372036854775807)::bigint, ");
+        out.push_sql("least(sum(weighted), 9223372036854775807)::bigint FROM tallies WHERE org_id = ");
+        out.push_bind_param::<SqlUuid, _>(&self.org)?;
+        out.push_sql(" AND kind = ANY (");
+        out.push_bind_param::<Array<Text>, _>(&self.kinds)?;
+        out.push_sql(") AND (day IS NULL OR day < ");
+        out.push_bind_param::<Nullable<Date>, _>(&self.days.last())?;
+        out.push_sql(") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3");
+        Ok(())
+    }
 }
