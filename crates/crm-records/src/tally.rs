@@ -113,7 +113,7 @@ pub struct Tallied {
 /// Those of the database.
 pub async fn read(t: &mut TenantTx, kinds: &[&str], days: &[NaiveDate]) -> Result<Vec<Tallied>> {
     let rows: Vec<(String, String, Option<i32>, i64, i64, i64)> =
-        Sums { org: t.org().0, kinds, days }.load(t.conn()?).await?;
+        Sums { org: t.org().0, kinds, days, end: days.last().copied() }.load(t.conn()?).await?;
     let begin = |period: i32| {
         let passed = usize::try_from(period).ok().and_then(|period| period.checked_sub(1));
         passed.and_then(|last| days.get(last)).copied().unwrap_or(NaiveDate::MIN)
@@ -133,6 +133,8 @@ struct Sums<'a> {
     org: Uuid,
     kinds: &'a [&'a str],
     days: &'a [NaiveDate],
+    /// The last of them.
+    end: Option<NaiveDate>,
 }
 
 impl Query for Sums<'_> {
@@ -147,14 +149,14 @@ impl QueryId for Sums<'_> {
 impl QueryFragment<Pg> for Sums<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("SELECT kind, bucket, width_bucket(day, ");
-        out.push_bind_param::<Array<Date>, _>(&self.days)?;
+        out.push_bind_param::<Array<Date>, _>(self.days)?;
         out.push_sql("), sum(count)::bigint, least(sum(amount), 9223372036854775807)::bigint, ");
         out.push_sql("least(sum(weighted), 9223372036854775807)::bigint FROM tallies WHERE org_id = ");
         out.push_bind_param::<SqlUuid, _>(&self.org)?;
         out.push_sql(" AND kind = ANY (");
-        out.push_bind_param::<Array<Text>, _>(&self.kinds)?;
+        out.push_bind_param::<Array<Text>, _>(self.kinds)?;
         out.push_sql(") AND (day IS NULL OR day < ");
-        out.push_bind_param::<Nullable<Date>, _>(&self.days.last())?;
+        out.push_bind_param::<Nullable<Date>, _>(&self.end)?;
         out.push_sql(") GROUP BY 1, 2, 3 ORDER BY 1, 2, 3");
         Ok(())
     }
