@@ -80,6 +80,9 @@ async fn a_name_that_is_taken_gets_a_number() {
     assert_eq!(free(&"x".repeat(400)).await.len(), 245);
 }
 
+/// A deal's stage, currency, amount, probability and closing date.
+type Row = (String, Option<String>, Option<i64>, i32, Option<NaiveDate>);
+
 #[tokio::test]
 async fn the_tally_is_as_true_as_the_rows_whatever_is_done() {
     let db = crm_testkit::shared_db().await;
@@ -120,18 +123,17 @@ async fn the_tally_is_as_true_as_the_rows_whatever_is_done() {
     let (told, rows) = db
         .tenant(&system, async |t| -> Result<_> {
             let told = tally::read(t, &["opportunity"], &days).await?;
-            let rows: Vec<(String, Option<String>, Option<i64>, i32, Option<NaiveDate>)> =
-                opportunities::table
-                    .filter(opportunities::org_id.eq(t.org()))
-                    .select((
-                        opportunities::stage,
-                        opportunities::currency,
-                        opportunities::amount,
-                        opportunities::probability,
-                        opportunities::closed_on,
-                    ))
-                    .load(t.conn()?)
-                    .await?;
+            let rows: Vec<Row> = opportunities::table
+                .filter(opportunities::org_id.eq(t.org()))
+                .select((
+                    opportunities::stage,
+                    opportunities::currency,
+                    opportunities::amount,
+                    opportunities::probability,
+                    opportunities::closed_on,
+                ))
+                .load(t.conn()?)
+                .await?;
             Ok((told, rows))
         })
         .await
