@@ -82,7 +82,7 @@ async fn a_dashboard_takes_eight_statements_at_most_whoever_asks() {
             dashboard.opportunities.is_some(),
         ];
         assert_eq!(seen, [role != BuiltinRole::Courier; 4], "{role:?}");
-        assert!(figures > 3 || role == BuiltinRole::Courier, "the counter counts: {figures}");
+        assert!(figures >= 3 || role == BuiltinRole::Courier, "the counter counts: {figures}");
     }
 }
 
