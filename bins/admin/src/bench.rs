@@ -291,24 +291,10 @@ impl Org {
             let created = "DELETE FROM records WHERE org_id = $1 AND kind = $3 AND id > $2";
             transaction.execute(created, &[&self.id, &youngest, &kind])?;
         }
-        transaction.execute("DELETE FROM tallies WHERE org_id = $1", &[&self.id])?;
-        transaction.batch_execute(TALLIES)?;
+        transaction.batch_execute(seed::TALLIES)?;
         Ok(transaction.commit()?)
     }
 }
-
-/// Every tally of the present organization, counted.
-const TALLIES: &str = "
-INSERT INTO tallies (org_id, id, kind, bucket, count, amount, weighted)
-    SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), count(*), 0, 0 FROM leads
-        GROUP BY org_id, status, rating
-    UNION ALL SELECT org_id, gen_random_uuid(), 'account', CASE WHEN is_active THEN 'active' ELSE 'inactive' END, count(*), 0, 0
-        FROM accounts GROUP BY org_id, is_active
-    UNION ALL SELECT org_id, gen_random_uuid(), 'contact', CASE WHEN is_active THEN 'active' ELSE 'inactive' END, count(*), 0, 0
-        FROM contacts GROUP BY org_id, is_active
-    UNION ALL SELECT org_id, gen_random_uuid(), 'opportunity', stage || '|' || CASE WHEN amount IS NULL THEN '' ELSE currency END,
-            count(*), coalesce(sum(amount), 0)::bigint, coalesce(sum(amount * probability), 0)::bigint
-        FROM opportunities GROUP BY org_id, stage, CASE WHEN amount IS NULL THEN '' ELSE currency END";
 
 /// A field of an answer.
 fn text<'a>(answer: &'a Value, field: &str) -> Result<&'a str> {

@@ -1,7 +1,6 @@
 //! Records as a file.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,8 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use crm_core::Error;
 use crm_records::list::Params;
 use crm_transfer::{Format, Sheet, csv_chunk};
+use indicatif::ProgressBar;
 
 use crate::database::{Database, block_on, told};
+use crate::output::Output;
 use crate::transfer::{Whose, bar, module};
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     /// csv or xlsx; otherwise by the ending of the output, and csv where that tells nothing
     #[arg(long, value_parser = format)]
     format: Option<Format>,
-    /// Where to; what is there is replaced. CSV goes to the standard output where none is given
+    /// Where to, for its owner alone; what is there is replaced once all is written. CSV goes to the standard output where none is given
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Only these columns, in this order, separated by commas
@@ -51,13 +52,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         params.pairs.push((name.to_owned(), value.to_owned()));
     }
     params.pairs.extend(args.fields.clone().map(|fields| ("fields".to_owned(), fields)));
-    let mut out = Output::new(format, args.output.as_deref(), module.name)?;
-    let progress = bar(0)?;
+    let mut table = match format {
+        Format::Csv => Table::Csv { begun: false },
+        Format::Xlsx if args.output.is_none() => bail!("a workbook needs --output"),
+        Format::Xlsx => Table::Xlsx { sheet: None, name: module.name },
+    };
+    let mut out = Output::create(args.output.as_deref())?;
+    // On a terminal the lines themselves show how far it is.
+    let shows_lines = args.output.is_none() && std::io::stdout().is_terminal();
+    let progress = if shows_lines { ProgressBar::hidden() } else { bar(0)? };
     block_on(async {
         let who = args.whose.find(&database, &db).await?;
         let mut sink = |header: &[&str], rows: &[Vec<crm_transfer::Cell>], total: u64| {
             progress.set_length(total);
-            out.write(header, rows)?;
+            table.write(&mut out, header, rows)?;
             progress.inc(rows.len() as u64);
             Ok(())
         };
@@ -65,40 +73,33 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })??;
     let rows = progress.position();
     progress.finish_and_clear();
-    out.finish()?;
+    table.finish(out)?;
     if args.output.is_some() {
         say!("{rows} rows");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file on its way.
-enum Output {
-    Csv { out: Box<dyn Write>, begun: bool },
-    Xlsx { sheet: Option<Box<Sheet>>, name: &'static str, path: PathBuf },
+/// A table on its way: lines as they come, or a workbook that is written as a whole in the end.
+enum Table {
+    Csv { begun: bool },
+    Xlsx { sheet: Option<Box<Sheet>>, name: &'static str },
 }
 
-impl Output {
-    fn new(format: Format, path: Option<&Path>, name: &'static str) -> Result<Self> {
-        Ok(match (format, path) {
-            (Format::Csv, None) => Self::Csv { out: Box::new(std::io::stdout()), begun: false },
-            (Format::Csv, Some(path)) => {
-                let file = File::create(path).with_context(|| format!("can't write {}", path.display()))?;
-                Self::Csv { out: Box::new(BufWriter::new(file)), begun: false }
-            }
-            (Format::Xlsx, Some(path)) => Self::Xlsx { sheet: None, name, path: path.to_owned() },
-            (Format::Xlsx, None) => bail!("a workbook needs --output"),
-        })
-    }
-
-    fn write(&mut self, header: &[&str], rows: &[Vec<crm_transfer::Cell>]) -> Result<(), Error> {
+impl Table {
+    fn write(
+        &mut self,
+        out: &mut Output,
+        header: &[&str],
+        rows: &[Vec<crm_transfer::Cell>],
+    ) -> Result<(), Error> {
         match self {
-            Self::Csv { out, begun } => {
+            Self::Csv { begun } => {
                 let chunk = csv_chunk(Some(header).filter(|_| !*begun), rows)?;
                 *begun = true;
                 out.write_all(&chunk).map_err(Error::internal)
             }
-            Self::Xlsx { sheet, name, .. } => {
+            Self::Xlsx { sheet, name } => {
                 let sheet = match sheet {
                     Some(sheet) => sheet,
                     None => sheet.insert(Box::new(Sheet::new(name, header)?)),
@@ -108,16 +109,11 @@ impl Output {
         }
     }
 
-    fn finish(self) -> Result<()> {
-        match self {
-            Self::Csv { mut out, .. } => Ok(out.flush()?),
-            Self::Xlsx { sheet, path, .. } => {
-                let sheet = sheet.context("there is nothing to write")?;
-                let finished = sheet.finish().map_err(told)?;
-                std::fs::copy(finished.path(), &path)
-                    .with_context(|| format!("can't write {}", path.display()))?;
-                Ok(())
-            }
+    fn finish(self, mut out: Output) -> Result<()> {
+        if let Self::Xlsx { sheet, .. } = self {
+            let finished = sheet.context("there is nothing to write")?.finish().map_err(told)?;
+            std::io::copy(&mut finished.reopen()?, &mut out)?;
         }
+        out.finish()
     }
 }

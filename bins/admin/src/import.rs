@@ -1,23 +1,24 @@
 //! A file as records.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use crm_core::{Db, Error};
 use crm_identity::InTheNameOf;
 use crm_storage::{Key, MAX_ATTACHMENT_BYTES, Storage};
 use crm_transfer::{
     Cell, DateFormat, DecimalMark, Duplicates, Habits, IMPORT, Import, ImportMode, ImportOptions,
-    ImportState, Preview, Progress, Refused, Source, Transferable, Work,
+    ImportState, Preview, Progress, Refused, Source, Transferable, Work, csv_chunk,
 };
 use futures_util::stream;
 use uuid::Uuid;
 
 use crate::database::{Database, block_on, told};
+use crate::output::Output;
 use crate::transfer::{Whose, bar, module};
 
 /// Rows that are told one by one.
@@ -52,12 +53,23 @@ pub(crate) struct Args {
     /// Only tell what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Where rows that were refused are kept as a table, with what is wrong with each; written only if there are any
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    errors: Option<PathBuf>,
 }
 
 /// Imports a file in the name of a member, here and now.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let module = module(&args.module)?;
     let file = File::open(&args.file).with_context(|| format!("can't read {}", args.file.display()))?;
+    if !file.metadata()?.is_file() {
+        bail!("can't read {}: it is no file", args.file.display());
+    }
+    // Where they can't be written is told before anything is done.
+    let errors = match &args.errors {
+        Some(path) => Some((Output::create(Some(path))?, path.as_path())),
+        None => None,
+    };
     let database = Database::connect()?;
     let db = database.app()?;
     let options = ImportOptions {
@@ -66,11 +78,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         habits: Habits { dates: args.date_format, decimal: args.decimal },
         duplicates: Some(args.duplicates),
         mode: Some(args.mode),
-        limit: Some(TOLD),
+        // Of the rows only those that would be refused are told; all of them are looked through for some.
+        limit: Some(usize::MAX),
     };
     block_on(async {
         let who = args.whose.find(&database, &db).await?;
         if args.dry_run {
+            // What would be refused as a whole is refused here too.
+            let copy = file.try_clone()?;
+            db.tenant(&who, async |t| module.examine(t, copy, &options).await).await.map_err(told)?;
             let mut source = Source::open(file, options.delimiter.as_deref()).map_err(told)?;
             let seen = db.tenant(&who, async |t| module.preview(t, &mut source, &options).await).await;
             return Ok(show_preview(&seen.map_err(told)?));
@@ -85,7 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         while module.run(&db, &storage, &who, import.base.id, &shown).await.map_err(told)? == Progress::More {
         }
         progress.finish_and_clear();
-        show(&db, &who, import.base.id).await
+        show(&db, &who, import.base.id, errors).await
     })?
 }
 
@@ -132,10 +148,14 @@ fn show_preview(seen: &Preview) -> ExitCode {
     for column in &seen.columns {
         say!("{} -> {}", column.header, column.field.as_deref().unwrap_or("(left out)"));
     }
-    for verdict in seen.verdicts.iter().filter(|verdict| !verdict.ok) {
+    let refused: Vec<_> = seen.verdicts.iter().filter(|verdict| !verdict.ok).collect();
+    for verdict in refused.iter().take(TOLD) {
         for fault in &verdict.errors {
             say!("row {}: {}: {}", verdict.row, fault.field, fault.message);
         }
+    }
+    if refused.len() > TOLD {
+        say!("and {} rows more", refused.len() - TOLD);
     }
     let summary = &seen.summary;
     say!(
@@ -150,20 +170,15 @@ fn show_preview(seen: &Preview) -> ExitCode {
     if summary.error == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn show(db: &Db, who: &InTheNameOf, id: Uuid) -> Result<ExitCode> {
-    let (import, refused) = db
-        .tenant(who, async |t| {
-            let import = crm_transfer::find(t, id).await?;
-            let rows = Refused::begin(t, id).await?.page(t).await?;
-            Ok::<_, Error>((import, rows.unwrap_or_default()))
-        })
-        .await
-        .map_err(told)?;
-    for row in refused.iter().take(TOLD) {
-        let [number, field, message] = [0, 1, 2].map(|at| row.get(at).map(Cell::csv).unwrap_or_default());
-        say!("row {number}: {field}: {message}");
-    }
+/// The output for rows that were refused, and what it is called.
+type Errors<'a> = Option<(Output, &'a Path)>;
+
+async fn show(db: &Db, who: &InTheNameOf, id: Uuid, errors: Errors<'_>) -> Result<ExitCode> {
+    let import = db.tenant(who, async |t| crm_transfer::find(t, id).await).await.map_err(told)?;
     let fields = &import.fields;
+    if fields.failed_rows > 0 {
+        show_refused(db, who, id, errors).await?;
+    }
     say!(
         "import {id} is {}: {} made, {} changed, {} left out, {} refused",
         fields.state,
@@ -177,4 +192,31 @@ async fn show(db: &Db, who: &InTheNameOf, id: Uuid) -> Result<ExitCode> {
     }
     let good = fields.state == ImportState::Done && fields.failed_rows == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells of the first rows that were refused, and keeps all of them in a file where one is given.
+async fn show_refused(db: &Db, who: &InTheNameOf, id: Uuid, mut errors: Errors<'_>) -> Result<()> {
+    let mut refused = db.tenant(who, async |t| Refused::begin(t, id).await).await.map_err(told)?;
+    let (mut told_of, mut all) = (0, 0);
+    while let Some(rows) = db.tenant(who, async |t| refused.page(t).await).await.map_err(told)? {
+        for row in rows.iter().take(TOLD - told_of) {
+            let [number, field, message] = [0, 1, 2].map(|at| row.get(at).map(Cell::csv).unwrap_or_default());
+            say!("row {number}: {field}: {message}");
+            told_of += 1;
+        }
+        if let Some((file, _)) = &mut errors {
+            let header = refused.header();
+            file.write_all(&csv_chunk(Some(header.as_slice()).filter(|_| all == 0), &rows).map_err(told)?)?;
+        }
+        all += rows.len();
+    }
+    match errors {
+        Some((file, path)) => {
+            file.finish()?;
+            say!("{all} rows with what is wrong with them are in {}", path.display());
+        }
+        None if all > told_of => say!("and {} rows more: --errors FILE keeps all of them", all - told_of),
+        None => {}
+    }
+    Ok(())
 }

@@ -23,6 +23,7 @@ mod jobs;
 mod mail;
 mod manage_rls;
 mod migrate;
+mod output;
 mod schema;
 mod schema_rs;
 mod search;

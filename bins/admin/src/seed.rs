@@ -14,9 +14,12 @@ use rand::{Rng, SeedableRng};
 
 use crate::database::{Database, SyncPool, block_on};
 use lead::Stream;
+pub(crate) use load::TALLIES;
 use org::Founder;
 pub(crate) use org::Place;
 
+mod desk;
+mod files;
 mod lead;
 mod load;
 mod org;
@@ -132,12 +135,14 @@ pub(crate) fn organizations(
         return Ok(());
     }
     let pool = SyncPool::open(database.owner_url()?, load::LOADERS)?;
+    // Where files can't be kept is told before anything is made.
+    block_on(crm_api::startup::storage(&database.settings))??;
     let password =
         account.password.map_or_else(|| Alphanumeric.sample_string(&mut rand::rng(), 16), str::to_owned);
     let founder = block_on(Founder::enter(database.app()?, account.email, &password))??;
     let until = until.and_time(NaiveTime::MIN).and_utc();
     for wanted in missing {
-        organization(&founder, &pool, wanted, until)?;
+        organization(database, &founder, &pool, wanted, until)?;
     }
     load::tidy(&pool)?;
     block_on(founder.leave())??;
@@ -153,7 +158,13 @@ pub(crate) fn tidy(database: &Database) -> Result<()> {
     load::tidy(&SyncPool::open(database.owner_url()?, 1)?)
 }
 
-fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: DateTime<Utc>) -> Result<()> {
+fn organization(
+    database: &Database,
+    founder: &Founder,
+    pool: &SyncPool,
+    wanted: &Wanted,
+    until: DateTime<Utc>,
+) -> Result<()> {
     let started = Instant::now();
     let (org, office) = block_on(founder.found(wanted))??;
     let from = until.checked_sub_months(PAST).unwrap_or(until);
@@ -167,15 +178,21 @@ fn organization(founder: &Founder, pool: &SyncPool, wanted: &Wanted, until: Date
     loaded?;
     let [accounts, contacts, opportunities] = load::sales(pool, org, until)?;
     block_on(founder.describe(org, wanted))??;
+    let desk = block_on(founder.furnish(org, &office, wanted, until.date_naive()))??;
+    let files = block_on(founder.file(&database.settings, org, &office))??;
     say!(
-        "{}: {} members, {} teams, {} tags, {} leads, {accounts} accounts, {contacts} contacts, {opportunities} opportunities in {:.1} s",
+        "{}: {} members, {} teams, {} tags, {} pipelines, {} leads, {accounts} accounts, {contacts} contacts, {opportunities} \
+         opportunities, {} goals, {files} files in {:.1} s",
         wanted.name,
         office.members.len(),
         office.teams.len(),
         office.tags.len(),
+        office.boards.len(),
         wanted.leads,
+        desk.goals,
         started.elapsed().as_secs_f64()
     );
+    say!("  Its web form takes leads with the key {}", desk.form_key);
     Ok(())
 }
 

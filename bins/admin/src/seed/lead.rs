@@ -6,7 +6,7 @@ use crm_leads::{Industry, LeadFields, LeadRating, LeadSource, LeadStatus};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::words;
@@ -17,9 +17,14 @@ pub(super) struct Office {
     pub(super) members: Vec<Uuid>,
     pub(super) teams: Vec<Uuid>,
     pub(super) tags: Vec<Uuid>,
+    /// The pipelines of the leads, the default one first.
+    pub(super) boards: Vec<Board>,
     pub(super) currency: &'static str,
     pub(super) country: &'static str,
 }
+
+/// The stages of a pipeline, each with the status of the leads in it.
+pub(super) type Board = Vec<(Uuid, LeadStatus)>;
 
 /// The leads of one organization: how many, and between which instants they came in.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +43,8 @@ pub(super) struct DemoLead {
     pub(super) created_by: Option<Uuid>,
     pub(super) created_change: Uuid,
     pub(super) fields: LeadFields,
+    /// Where it stands on the board of a pipeline; the others are on that of statuses.
+    pub(super) stage: Option<Uuid>,
     pub(super) update: Option<Update>,
     pub(super) assignees: Vec<Uuid>,
     pub(super) team: Option<Uuid>,
@@ -99,17 +106,22 @@ impl Draw<'_> {
             (LeadStatus::Recycled, 10),
         ];
         let status = self.one_of(&percents, LeadStatus::Closed);
-        let update_at = (status != LeadStatus::Assigned).then(|| self.later(created_at));
-        let fields = self.fields(office, index, created_at, status, update_at);
-        let update = update_at.map(|at| Update {
-            at,
-            by: self.one(&office.members),
-            change: self.id_at(at),
-            fields: json!({
-                "status": [LeadStatus::Assigned, status],
-                "last_contacted": [null, fields.last_contacted],
-                "probability": [FIRST_PROBABILITY, fields.probability],
-            }),
+        let stage = self.stage(office, status);
+        let is_worked = status != LeadStatus::Assigned;
+        // A lead comes onto the board of a pipeline by a move.
+        let update_at = (is_worked || stage.is_some()).then(|| self.later(created_at));
+        let fields = self.fields(office, index, created_at, status, update_at.filter(|_| is_worked));
+        let update = update_at.map(|at| {
+            let mut changed = Map::new();
+            if is_worked {
+                changed.insert("status".into(), json!([LeadStatus::Assigned, status]));
+                changed.insert("last_contacted".into(), json!([null, fields.last_contacted]));
+                changed.insert("probability".into(), json!([FIRST_PROBABILITY, fields.probability]));
+            }
+            if let Some(stage) = stage {
+                changed.insert("stage_id".into(), json!([null, stage]));
+            }
+            Update { at, by: self.one(&office.members), change: self.id_at(at), fields: changed.into() }
         });
         let assigned = self.one_of(&[(1, 70), (2, 20)], 0);
         let tagged = self.one_of(&[(1, 35), (2, 20), (3, 5)], 0);
@@ -123,8 +135,16 @@ impl Draw<'_> {
             created_by,
             created_change,
             fields,
+            stage,
             update,
         }
+    }
+
+    /// A stage for leads of that status, if the lead is on the board of a pipeline that has one.
+    fn stage(&mut self, office: &Office, status: LeadStatus) -> Option<Uuid> {
+        let board = office.boards.get(self.one_of(&[(Some(0_usize), 40), (Some(1), 15)], None)?)?;
+        let fitting: Vec<_> = board.iter().filter(|(_, of)| *of == status).map(|(id, _)| *id).collect();
+        self.one(&fitting)
     }
 
     fn fields(
@@ -133,7 +153,7 @@ impl Draw<'_> {
         index: u64,
         created_at: DateTime<Utc>,
         status: LeadStatus,
-        update_at: Option<DateTime<Utc>>,
+        contacted_at: Option<DateTime<Utc>>,
     ) -> LeadFields {
         let first_name = self.word(words::FIRST_NAMES);
         let last_name = self.word(words::LAST_NAMES);
@@ -185,7 +205,7 @@ impl Draw<'_> {
             state: Some(state.to_owned()).filter(|state| !state.is_empty()),
             postcode: Some(postcode),
             country: Some(office.country.to_owned()),
-            last_contacted: update_at.map(|at| at.date_naive()),
+            last_contacted: contacted_at.map(|at| at.date_naive()),
             next_follow_up: (is_open && self.chance(70)).then(|| {
                 // Some are overdue.
                 let earliest = last_day.checked_sub_days(Days::new(10)).unwrap_or(last_day);
@@ -316,7 +336,14 @@ mod tests {
 
     fn office() -> Office {
         let ids = |from: u128| (from..from + 4).map(Uuid::from_u128).collect();
-        Office { members: ids(10), teams: ids(20), tags: ids(30), currency: "EUR", country: "DE" }
+        let board = |from: u128, statuses: &[LeadStatus]| {
+            (from..).zip(statuses).map(|(id, status)| (Uuid::from_u128(id), *status)).collect()
+        };
+        let boards = vec![
+            board(40, &[LeadStatus::Assigned, LeadStatus::InProcess, LeadStatus::InProcess]),
+            board(50, &[LeadStatus::Recycled, LeadStatus::Assigned]),
+        ];
+        Office { members: ids(10), teams: ids(20), tags: ids(30), boards, currency: "EUR", country: "DE" }
     }
 
     #[test]
@@ -347,6 +374,22 @@ mod tests {
             let later = [lead.update.as_ref().map(|u| u.at), lead.comment.as_ref().map(|c| c.at)];
             assert!(later.into_iter().flatten().all(|at| (lead.created_at..=stream.until).contains(&at)));
         }
+    }
+
+    #[test]
+    fn a_lead_on_a_board_has_come_into_a_stage_of_its_status() {
+        let (stream, office) = (stream(1), office());
+        let mut seen = BTreeSet::new();
+        for lead in (0..stream.leads).map(|index| stream.lead(&office, index)) {
+            let Some(stage) = lead.stage else { continue };
+            let (_, status) = office.boards.iter().flatten().find(|(id, _)| *id == stage).unwrap();
+            assert_eq!(lead.fields.status, Some(*status));
+            assert_eq!(lead.update.unwrap().fields["stage_id"], json!([null, stage]));
+            // Whoever was only put onto a board has not been spoken to.
+            assert_eq!(lead.fields.last_contacted.is_some(), *status != LeadStatus::Assigned);
+            seen.insert(stage);
+        }
+        assert_eq!(seen.len(), 5, "each stage has leads");
     }
 
     #[test]

@@ -57,6 +57,7 @@ const LEAD: &[(&str, Type)] = &[
     ("description", Type::TEXT),
     ("is_active", Type::BOOL),
     ("is_sample", Type::BOOL),
+    ("stage_id", Type::UUID),
     ("position", Type::TEXT),
 ];
 
@@ -88,11 +89,8 @@ INSERT INTO changes (org_id, id, record_id, version, action, created_by, created
     WHERE updated_change IS NOT NULL
     UNION ALL
     SELECT org_id, comment_change, id, NULL, 'commented', commented_by, commented_at,
-        jsonb_build_object('comment', jsonb_build_array(NULL, comment_id)) FROM seed_leads
+        jsonb_build_object('comment', jsonb_build_array(NULL, comment)) FROM seed_leads
     WHERE comment_id IS NOT NULL;
-INSERT INTO tallies (org_id, id, kind, bucket, count)
-    SELECT org_id, gen_random_uuid(), 'lead', coalesce(status, '') || '|' || coalesce(rating, ''), count(*) FROM seed_leads
-    GROUP BY org_id, status, rating;
 INSERT INTO record_assignees (org_id, record_id, membership_id)
     SELECT org_id, id, unnest(assignees) FROM seed_leads;
 INSERT INTO record_teams (org_id, record_id, team_id)
@@ -109,9 +107,12 @@ INSERT INTO search_documents (org_id, record_id, kind, title, subtitle, title_fo
 /// Everything that follows from the leads.
 const SALES: &str = include_str!("sales.sql");
 
+/// Every tally of the present organization, counted anew.
+pub(crate) const TALLIES: &str = include_str!("../tallies.sql");
+
 /// The tables that a load fills.
 const FILLED: &str = "records, leads, changes, record_assignees, record_teams, record_tags, record_contacts, comments, \
-    search_documents, accounts, contacts, opportunities, opportunity_lines, tallies";
+    search_documents, accounts, contacts, opportunities, opportunity_lines, conversions, record_sources, tallies";
 
 /// Loads the leads of `stream` into an organization, in batches over several connections of the owner.
 pub(super) fn leads(
@@ -144,7 +145,8 @@ pub(super) fn leads(
     })
 }
 
-/// What became of the converted leads; `until` is the last instant of the data. Answers how many accounts, contacts and deals that made.
+/// What became of the converted leads, and the sums of it all; `until` is the last instant of the data. Answers how many accounts, contacts
+/// and deals that made.
 pub(super) fn sales(pool: &SyncPool, org: OrgId, until: DateTime<Utc>) -> Result<[i64; 3]> {
     let mut client = pool.get()?;
     let mut transaction = client.transaction()?;
@@ -153,6 +155,7 @@ pub(super) fn sales(pool: &SyncPool, org: OrgId, until: DateTime<Utc>) -> Result
     ))?;
     // An instant's text cannot carry SQL either.
     transaction.batch_execute(&SALES.replace("$UNTIL", &until.to_rfc3339()))?;
+    transaction.batch_execute(TALLIES)?;
     let counted = transaction.query_one(
         "SELECT (SELECT count(*) FROM accounts WHERE org_id = $1), (SELECT count(*) FROM contacts WHERE org_id = $1),
             (SELECT count(*) FROM opportunities WHERE org_id = $1)",
@@ -248,6 +251,7 @@ fn write(writer: &mut BinaryCopyInWriter<'_>, org: OrgId, lead: &DemoLead) -> Re
         &fields.description,
         &fields.is_active,
         &true,
+        &lead.stage,
         &crm_records::position::newest(lead.id),
         &lead.created_change,
         &update.as_ref().map(|update| update.change),

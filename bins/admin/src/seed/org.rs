@@ -1,4 +1,4 @@
-//! An organization of the demonstration before its leads: the people, the teams, the tags, what it sells.
+//! An organization of the demonstration before its leads: the people, the teams, the tags, what it sells, the ways that leads take.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,7 @@ use crm_identity::{
     AccessClaims, Client, Identity, IdentitySettings, RefreshToken, Register, SignIn, SignedIn, TokenPair,
     TokenSettings,
 };
+use crm_leads::{LeadStage, NewPipeline};
 use crm_records::tags::TagFields;
 use crm_records::{Base, RecordInput, base_values};
 use crm_schema::{leads, memberships, organizations, roles, user_orgs, users};
@@ -26,7 +27,7 @@ use rand::{RngCore, SeedableRng};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::lead::{Office, ascii};
+use super::lead::{Board, Office, ascii};
 use super::{Wanted, words};
 use crate::database::{Database, told};
 
@@ -111,9 +112,22 @@ impl Founder {
             timezone: Some(place.timezone.to_owned()),
         };
         let org = self.identity.create_org(&Client::default(), &self.claims, new).await.map_err(told)?;
-        let founder = AccessClaims { org: Some(org.id), ..self.claims }.in_org().map_err(told)?;
-        let office = self.db.tenant(&founder, async |t| self.fill(t, wanted).await).await.map_err(told)?;
+        let office = self.work(org.id, async |t| self.fill(t, wanted).await).await?;
         Ok((org.id, office))
+    }
+
+    /// Works in one transaction of an organization of theirs. Nobody is told: the people are made up, and so are their addresses.
+    pub(super) async fn work<T>(
+        &self,
+        org: OrgId,
+        work: impl AsyncFnOnce(&mut TenantTx) -> crm_core::Result<T>,
+    ) -> Result<T> {
+        let founder = AccessClaims { org: Some(org), ..self.claims }.in_org().map_err(told)?;
+        let quietly = self.db.tenant(&founder, async |t| {
+            t.keep_quiet();
+            work(t).await
+        });
+        quietly.await.map_err(told)
     }
 
     async fn fill(&self, t: &mut TenantTx, wanted: &Wanted) -> crm_core::Result<Office> {
@@ -138,8 +152,13 @@ impl Founder {
             let product = json!({"name": name, "sku": sku, "category": category, "price": price});
             crm_products::create(t, RecordInput::parse(object(product))?).await?;
         }
+        let mut boards = Vec::new();
+        for pipeline in words::PIPELINES {
+            boards.push(board(t, pipeline, boards.is_empty()).await?);
+        }
         let Place { currency, country, .. } = wanted.place;
-        Ok(Office { members: members.into_iter().map(Uuid::from).collect(), teams, tags, currency, country })
+        let members = members.into_iter().map(Uuid::from).collect();
+        Ok(Office { members, teams, tags, boards, currency, country })
     }
 
     /// Makes somebody a member who was never invited: nobody reads mail to these addresses.
@@ -202,6 +221,30 @@ fn own_settings() -> IdentitySettings {
     }
 }
 
+/// Makes a pipeline. A stage that says nothing of a lead's status is for nobody here.
+async fn board(
+    t: &mut TenantTx,
+    &(name, description, stages): &(&str, &str, &[words::Stage]),
+    is_default: bool,
+) -> crm_core::Result<Board> {
+    let new = NewPipeline {
+        name: name.into(),
+        description: description.into(),
+        is_default,
+        is_active: true,
+        create_default_stages: stages.is_empty(),
+    };
+    let pipeline = crm_leads::create_pipeline(t, new).await?;
+    let mut made = pipeline.stages;
+    for (name, color, stage_type, status, win_probability) in stages {
+        let stage = json!({"name": name, "color": color, "stage_type": stage_type, "maps_to_status": status,
+            "win_probability": win_probability});
+        made.push(crm_leads::create_stage(t, pipeline.base.id, body::parse(object(stage))?).await?);
+    }
+    let of = |stage: &LeadStage| stage.fields.maps_to_status.map(|status| (stage.base.id, status));
+    Ok(made.iter().filter_map(of).collect())
+}
+
 async fn user_role(t: &mut TenantTx) -> crm_core::Result<Uuid> {
     let role = roles::org_id.eq(t.org()).and(roles::name.eq(BuiltinRole::User.as_str()));
     let builtin = roles::table.filter(role).filter(roles::is_builtin.eq(true));
@@ -229,7 +272,8 @@ fn people(org: &str, number: usize, rng: &mut StdRng) -> Vec<Person> {
     all
 }
 
-fn object(value: Value) -> body::Object {
+/// A JSON object as a body.
+pub(super) fn object(value: Value) -> body::Object {
     match value {
         Value::Object(object) => object,
         _ => body::Object::new(),

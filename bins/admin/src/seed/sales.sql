@@ -8,6 +8,8 @@ CREATE OR REPLACE FUNCTION pg_temp.seed_die(salt text, sides integer) RETURNS in
     SELECT ('x' || substr(md5(salt), 1, 7))::bit(28)::integer % sides
 $$;
 
+-- All of it is joined to all of it, and what was filled a moment ago has no statistics: row by row a large organization takes hours.
+SET LOCAL enable_nestloop = off;
 CREATE TEMP TABLE seed_sales ON COMMIT DROP AS
 WITH converted AS (
     SELECT l.*, row_number() OVER (PARTITION BY l.company_name ORDER BY l.id) AS branch,
@@ -32,6 +34,7 @@ SELECT s.*, pg_temp.seed_id(s.updated_at, s.id || 'account') AS account_id,
         WHEN 'CLOSED_WON' THEN 100 ELSE 0 END AS deal_probability,
     CASE WHEN s.stage LIKE 'CLOSED%' THEN s.stage_at::date ELSE ('$UNTIL'::timestamptz)::date - 20 + 3 * s.days END AS closed_on
 FROM staged s;
+ANALYZE seed_sales;
 
 INSERT INTO records (org_id, id, kind)
     SELECT org_id, account_id, 'account' FROM seed_sales
@@ -100,17 +103,38 @@ CREATE OR REPLACE FUNCTION pg_temp.seed_part(id uuid, joined boolean) RETURNS js
     WHERE id IS NOT NULL
 $$;
 INSERT INTO conversions (org_id, lead_id, converted_at, converted_by, account_id, contact_id, opportunity_id, undo)
-    SELECT org_id, id, updated_at, updated_by, account_id, contact_id, deal_id, jsonb_build_object('status', 'in process',
+    SELECT org_id, id, updated_at, updated_by, account_id, contact_id, deal_id, jsonb_build_object('status', 'assigned',
         'account', pg_temp.seed_part(account_id, false), 'contact', pg_temp.seed_part(contact_id, true),
         'opportunity', pg_temp.seed_part(deal_id, contact_id IS NOT NULL))
     FROM seed_sales;
-INSERT INTO record_sources (org_id, record_id, source_id) SELECT org_id, account_id, id FROM seed_sales;
+INSERT INTO record_sources (org_id, record_id, source_id)
+    SELECT org_id, made, id FROM seed_sales
+    CROSS JOIN LATERAL unnest(ARRAY[account_id, contact_id, deal_id]) made WHERE made IS NOT NULL;
+-- The lead's own history tells what became of it.
+UPDATE changes c SET action = 'converted', fields = c.fields || jsonb_build_object('account_id', jsonb_build_array(NULL, s.account_id),
+        'contact_id', jsonb_build_array(NULL, s.contact_id), 'opportunity_id', jsonb_build_array(NULL, s.deal_id))
+    FROM seed_sales s WHERE c.org_id = s.org_id AND c.record_id = s.id AND c.version = 2;
 
-INSERT INTO tallies (org_id, id, kind, bucket, count, amount, weighted)
-    SELECT org_id, gen_random_uuid(), 'account', 'active', count(*), 0, 0 FROM seed_sales GROUP BY org_id
-    UNION ALL SELECT org_id, gen_random_uuid(), 'contact', 'active', count(contact_id), 0, 0 FROM seed_sales
-        GROUP BY org_id HAVING count(contact_id) > 0
-    UNION ALL SELECT org_id, gen_random_uuid(), 'opportunity',
-            stage || '|' || CASE WHEN deal_amount IS NOT NULL THEN deal_currency ELSE '' END,
-            count(*), coalesce(sum(deal_amount), 0)::bigint, coalesce(sum(deal_amount * deal_probability), 0)::bigint
-        FROM seed_sales GROUP BY org_id, stage, CASE WHEN deal_amount IS NOT NULL THEN deal_currency ELSE '' END;
+-- What was said about some of the accounts and deals.
+CREATE TEMP TABLE seed_said ON COMMIT DROP AS
+SELECT s.org_id, about.record_id, pg_temp.seed_id(about.at, about.record_id || 'comment') AS id,
+    pg_temp.seed_id(about.at, about.record_id || 'commented') AS change_id, about.at, s.updated_by AS by,
+    about.texts[1 + pg_temp.seed_die(about.record_id || 'text', array_length(about.texts, 1))] AS comment
+FROM seed_sales s CROSS JOIN LATERAL (
+    SELECT said.record_id, said.texts,
+        least(s.updated_at + make_interval(hours => 2 + pg_temp.seed_die(said.record_id || 'hour', 900)), '$UNTIL'::timestamptz) AS at
+    FROM (VALUES
+        (s.account_id, 15, ARRAY['Their new head office opens next spring; everything there is still to be furnished.',
+            'Pays late, but always pays.', 'Invoices go to the parent company from now on.',
+            'Asked to be called in the afternoon only.', 'Buys for two more sites since this year.']),
+        (s.deal_id, 35, ARRAY['The offer went out today, valid for six weeks.', 'They want the delivery split in two.',
+            'Procurement asks for a third reference.', 'The competitor is cheaper and slower; they care about slower.',
+            'Their board decides on the first Monday of the month.', 'Discount is off the table, a longer payment term is not.'])
+    ) said (record_id, percent, texts)
+    WHERE pg_temp.seed_die(said.record_id || 'said', 100) < said.percent
+) about;
+INSERT INTO comments (org_id, id, record_id, created_at, updated_at, created_by, updated_by, comment)
+    SELECT org_id, id, record_id, at, at, by, by, comment FROM seed_said;
+INSERT INTO changes (org_id, id, record_id, version, action, created_by, created_at, fields)
+    SELECT org_id, change_id, record_id, NULL, 'commented', by, at, jsonb_build_object('comment', jsonb_build_array(NULL, comment))
+    FROM seed_said;

@@ -495,3 +495,31 @@ pub(super) const PRODUCTS: &[(&str, &str, &str, &str)] = &[
     ("Shelf, modular", "SHF-MOD", "Storage", "310.00"),
     ("Visitor chair", "CHR-VIS", "Chairs", "159.00"),
 ];
+
+/// A stage: name, colour, how it ends, the status of its leads, the chance to win in percent.
+pub(super) type Stage = (&'static str, &'static str, &'static str, &'static str, i32);
+
+/// The pipelines of leads: name, description and stages; the usual ones where there are none.
+pub(super) const PIPELINES: &[(&str, &str, &[Stage])] = &[
+    ("New business", "From the first word to the order", &[]),
+    (
+        "Referrals",
+        "What partners and customers send us",
+        &[
+            ("Received", "#3B82F6", "open", "assigned", 10),
+            ("Checking the fit", "#8B5CF6", "open", "in process", 40),
+            ("Introduced", "#F59E0B", "open", "in process", 60),
+            ("Parked", "#F97316", "open", "recycled", 10),
+            ("Handed over", "#22C55E", "won", "converted", 100),
+            ("Declined", "#EF4444", "lost", "closed", 0),
+        ],
+    ),
+];
+
+/// In how many days a deal is to leave a stage, and from which on it is watched.
+pub(super) const AGING: &[(&str, i32, Option<i32>)] = &[
+    ("PROSPECTING", 30, Some(21)),
+    ("QUALIFICATION", 21, Some(14)),
+    ("PROPOSAL", 14, Some(10)),
+    ("NEGOTIATION", 10, None),
+];

@@ -12,4 +12,6 @@ mod migrate;
 mod schema;
 mod search;
 mod seed;
+mod seeded;
 mod support;
+mod transfer;

@@ -27,14 +27,30 @@ SELECT l.id::text || ' ' || concat_ws('|', l.version, l.created_at, l.updated_at
      JOIN teams t ON (t.org_id, t.id) = (r.org_id, r.team_id) WHERE (r.org_id, r.record_id) = (l.org_id, l.id)),
     (SELECT string_agg(concat_ws(' ', c.id, c.created_at, c.comment), ',') FROM comments c
      WHERE (c.org_id, c.record_id) = (l.org_id, l.id)),
-    (SELECT string_agg(concat_ws(' ', c.id, c.version, c.action, c.created_at, c.fields), ',' ORDER BY c.id) FROM changes c
+    (SELECT string_agg(concat_ws(' ', c.id, c.version, c.action, c.created_at, c.fields - 'stage_id'), ',' ORDER BY c.id) FROM changes c
      WHERE (c.org_id, c.record_id) = (l.org_id, l.id)),
+    (SELECT concat_ws(': ', p.name, s.name, l.position) FROM lead_stages s JOIN lead_pipelines p ON (p.org_id, p.id) = (s.org_id, s.pipeline_id)
+     WHERE (s.org_id, s.id) = (l.org_id, l.stage_id)),
     (SELECT body FROM search_documents s WHERE (s.org_id, s.record_id) = (l.org_id, l.id)))
 FROM leads l JOIN organizations o ON o.id = l.org_id ORDER BY o.name, l.id";
 
+/// What became of them, and what an organization has beside them.
+const THE_REST: &str = "
+SELECT concat_ws('|', o.name, d.id, d.name, d.stage, d.amount, d.closed_on, a.id, a.name, d.position,
+    (SELECT string_agg(concat_ws(' ', k.id, k.created_at, k.comment), ',' ORDER BY k.id) FROM comments k
+     WHERE (k.org_id, k.record_id) IN ((d.org_id, d.id), (a.org_id, a.id))))
+FROM opportunities d JOIN accounts a ON (a.org_id, a.id) = (d.org_id, d.account_id) JOIN organizations o ON o.id = d.org_id
+UNION ALL SELECT concat_ws('|', o.name, g.name, g.goal_type, g.target_value, g.currency, g.period_start, g.period_end)
+FROM sales_goals g JOIN organizations o ON o.id = g.org_id
+UNION ALL SELECT concat_ws('|', o.name, f.file_name, f.content_type, f.sha256) FROM attachments f JOIN organizations o ON o.id = f.org_id
+ORDER BY 1";
+
 fn everything(installation: &Installation) -> Vec<String> {
-    let rows = installation.superuser().query(EVERYTHING, &[]).unwrap();
-    rows.iter().map(|row| row.get(0)).collect()
+    texts(installation, EVERYTHING)
+}
+
+fn texts(installation: &Installation, query: &str) -> Vec<String> {
+    installation.superuser().query(query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
 #[test]
@@ -48,13 +64,16 @@ fn the_same_seed_makes_the_same_leads() {
     assert_eq!(rows, everything(&other));
     let others = everything(&different);
     assert!(rows.iter().all(|row| !others.contains(row)), "another seed makes other leads");
+    let rest = texts(&one, THE_REST);
+    assert!(rest.len() > 100, "{}", rest.len());
+    assert_eq!(rest, texts(&other, THE_REST));
 }
 
 #[test]
 fn each_organization_sees_its_own_and_nobody_else_any() {
     let installation = Installation::new();
     seed(&installation, &[])
-        .is(0, &["3 members, 4 teams, 12 tags, 300 leads", "Sign in as demo@example.com"]);
+        .is(0, &["3 members, 4 teams, 12 tags, 2 pipelines, 300 leads", "Sign in as demo@example.com"]);
     let orgs: Vec<uuid::Uuid> = installation
         .superuser()
         .query("SELECT id FROM organizations", &[])
