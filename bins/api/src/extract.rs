@@ -351,6 +351,20 @@ impl FromRequest for Pk {
     }
 }
 
+/// The id of a line item in a path behind that of its record.
+#[derive(Debug, Clone, Copy)]
+pub struct LinePk(pub Uuid);
+
+impl FromRequest for LinePk {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = req.match_info().get("line").and_then(|text| text.parse().ok());
+        ready(id.map(Self).ok_or(Problem(Error::NotFound)))
+    }
+}
+
 /// The query string of a list.
 #[derive(Debug, Clone)]
 pub struct Query(pub Params);

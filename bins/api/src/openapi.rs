@@ -231,8 +231,8 @@ fn all_optional(body: &Body) -> RefOr<Schema> {
 
 fn parameters(op: &Op) -> Vec<Parameter> {
     let mut all = Vec::new();
-    if op.path.contains("{id}") {
-        let id = ParameterBuilder::new().name("id").parameter_in(ParameterIn::Path).required(Required::True);
+    for name in op.path.split(['{', '}']).skip(1).step_by(2) {
+        let id = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True);
         all.push(id.schema(Some(typed(Kind::Id))).build());
     }
     if op.if_match {

@@ -133,7 +133,7 @@ impl Body {
 pub struct Op {
     /// The method.
     pub method: Method,
-    /// The path, with its final slash and `{id}` for parameters.
+    /// The path, with its final slash and `{id}` for the record, `{line}` for a line item of it.
     pub path: &'static str,
     /// Stable across releases.
     pub id: &'static str,
@@ -381,7 +381,7 @@ impl Op {
 #[derive(Debug, Clone)]
 pub struct Called {
     method: Method,
-    /// Its path, with `{id}` for parameters.
+    /// Its path, with names such as `{id}` for parameters.
     pub path: &'static str,
     /// Its name.
     pub id: &'static str,

@@ -1,16 +1,17 @@
 //! Pipelines: ways that leads take, each a board with columns of its own.
 
 use crm_access::Require;
+use crm_core::body::Object;
 use crm_core::{Code, Error, Result, TenantTx, rules};
 use crm_records::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues, Value};
 use crm_records::{
     Base, Edit, Precondition, base_changes, base_columns, base_values, created, diff, updated,
 };
-use crm_schema::{lead_pipelines, lead_stages, leads};
+use crm_schema::lead_pipelines;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use validator::Validate;
 
@@ -115,9 +116,31 @@ pub struct Pipeline {
     pub fields: PipelineFields,
     /// Its stages, in their order.
     pub stages: Vec<LeadStage>,
+    /// How many these are.
+    pub stage_count: usize,
+    /// The leads of the organization that are in them; those that were converted there are not.
+    pub lead_count: i64,
 }
 
-const READ_ONLY: &[&str] = &["stages"];
+const READ_ONLY: &[&str] = &["stages", "stage_count"];
+
+impl Pipeline {
+    fn of(base: Base, fields: PipelineFields, stages: Vec<LeadStage>) -> Self {
+        let lead_count = stages.iter().map(|stage| stage.lead_count).sum();
+        Self { base, fields, stage_count: stages.len(), stages, lead_count }
+    }
+
+    /// Takes what is counted out of a body that was read a while ago.
+    fn strip(&self, body: &mut Object) {
+        body.remove(stages::COUNT);
+        let Some(Json::Array(sent)) = body.get_mut("stages") else { return };
+        for (sent, own) in sent.iter_mut().zip(&self.stages) {
+            if let Some(count) = sent.get_mut(stages::COUNT) {
+                *count = json!(own.lead_count);
+            }
+        }
+    }
+}
 
 /// Lists the pipelines in use, newest first; those out of use when `is_active` is asked for.
 ///
@@ -141,10 +164,10 @@ pub async fn list_pipelines(t: &mut TenantTx, params: &Params) -> Result<Page<Sh
         })
         .await?;
     let ids: Vec<Uuid> = page.results.iter().map(|(base, _)| base.id).collect();
-    let stages = stages::of(t, &ids).await?;
+    let stages = stages::counted_of(t, &ids).await?;
     let page = page.map(|(base, fields)| {
         let stages = stages.iter().filter(|stage| stage.pipeline_id == base.id).cloned().collect();
-        Pipeline { base, fields, stages }
+        Pipeline::of(base, fields, stages)
     });
     selection.shape.page(t, page).await
 }
@@ -186,26 +209,27 @@ pub async fn create_pipeline(t: &mut TenantTx, new: NewPipeline) -> Result<Pipel
     for (at, stage) in defaults.into_iter().enumerate() {
         stages.push(stages::add(t, base.id, stage, at).await?);
     }
-    Ok(Pipeline { base, fields, stages })
+    Ok(Pipeline::of(base, fields, stages))
 }
 
 /// Changes a pipeline. What the edit leaves as it is makes no new version.
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.change_pipeline`; `NotFound`; `Stale`; `Duplicate`; `InUse` for taking one out of use that holds leads.
-pub async fn update_pipeline(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Pipeline> {
+pub async fn update_pipeline(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Pipeline> {
     t.require(CHANGE)?;
     // Whoever moves the flag of the default locks all pipelines, in one order, before any of them.
     if edit.body.get("is_default").is_some_and(|flag| flag == &json!(true)) {
         lock_all(t).await?;
     }
     let old = locked(t, id).await?;
+    old.strip(&mut edit.body);
     let mut fields: PipelineFields = edit.fields(&old, &old.base, READ_ONLY)?;
     fields.is_default &= fields.is_active;
     change(t, old, fields).await
 }
 
-/// Takes a pipeline out of use in whose stages no lead is.
+/// Takes a pipeline out of use in whose stages no lead is. Leads that were converted there stay.
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.delete_pipeline`; `NotFound`; `Stale`; `InUse`.
@@ -238,7 +262,7 @@ async fn change(t: &mut TenantTx, old: Pipeline, fields: PipelineFields) -> Resu
     if fields.is_default && !old.fields.is_default {
         take_default(t, id).await?;
     }
-    let new = Pipeline { base: old.base.next(t), fields, stages: old.stages.clone() };
+    let new = Pipeline { base: old.base.next(t), fields, ..old.clone() };
     let this = lead_pipelines::org_id.eq(t.org()).and(lead_pipelines::id.eq(id));
     diesel::update(lead_pipelines::table.filter(this))
         .set((
@@ -265,8 +289,8 @@ async fn load(t: &mut TenantTx, id: Uuid) -> Result<Pipeline> {
         .select((base_columns!(lead_pipelines), PipelineFields::as_select()))
         .first(t.conn()?)
         .await?;
-    let stages = stages::of(t, &[id]).await?;
-    Ok(Pipeline { base, fields, stages })
+    let stages = stages::counted_of(t, &[id]).await?;
+    Ok(Pipeline::of(base, fields, stages))
 }
 
 async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Pipeline> {
@@ -305,11 +329,7 @@ async fn take_default(t: &mut TenantTx, to: Uuid) -> Result<()> {
 }
 
 async fn check_empty(t: &mut TenantTx, id: Uuid) -> Result<()> {
-    let stages = lead_stages::table
-        .filter(lead_stages::org_id.eq(t.org()).and(lead_stages::pipeline_id.eq(id)))
-        .select(lead_stages::id.nullable());
-    let held = leads::table.filter(leads::org_id.eq(t.org()).and(leads::stage_id.eq_any(stages)));
-    if diesel::select(diesel::dsl::exists(held)).get_result::<bool>(t.conn()?).await? {
+    if stages::counted_of(t, &[id]).await?.iter().any(|stage| stage.lead_count > 0) {
         return Err(Error::Refused(Code::InUse, "there are leads in the stages of this pipeline".into()));
     }
     Ok(())

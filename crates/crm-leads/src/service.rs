@@ -195,8 +195,11 @@ pub async fn update_towards(
     FollowUp::strip(&mut edit.body);
     let (partial, had_currency) = (edit.partial, old.fields.currency.is_some());
     let server_owned = [Lead::READ_ONLY, FollowUp::FIELDS].concat();
+    let says_status = edit.body.contains_key("status");
     let mut input: RecordInput<LeadFields> = edit.input(&old, &old.base, &server_owned)?;
-    let (status, converts) = converting.judge(old.fields.status, input.fields.status)?;
+    // Whoever leaves the status of a converted lead out does not ask for it to be another one.
+    let wanted = if says_status { input.fields.status } else { input.fields.status.or(converted(&old)) };
+    let (status, converts) = converting.judge(old.fields.status, wanted)?;
     input.fields.status = status;
     if partial && had_currency && input.fields.currency.is_none() && input.fields.opportunity_amount.is_some()
     {
@@ -226,6 +229,11 @@ pub async fn update_towards(
     FollowUp::strip(&mut changed);
     updated(t, LEADS.resource.kind, &new.base, changed, described.as_ref()).await?;
     Ok((new, converts))
+}
+
+/// The status of a lead that is converted.
+fn converted(lead: &Lead) -> Option<LeadStatus> {
+    lead.fields.status.filter(|status| *status == LeadStatus::Converted)
 }
 
 /// Deletes a lead with its comments, files and history. Within a scope of *own* only its creator may.

@@ -1,183 +1,31 @@
 //! The stages of a pipeline: the columns of its board, in the order that leads take them.
 
-use std::borrow::Cow;
+mod model;
+
+use std::collections::HashMap;
 
 use crm_access::Require;
-use crm_core::{Code, Error, FieldCode, FieldError, Result, TenantTx, rules};
-use crm_records::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues, Value};
+use crm_core::{Code, Error, FieldCode, FieldError, Result, TenantTx};
+use crm_records::list::{Page, Params, Shaped, SortValues, Value};
 use crm_records::{
     Base, Edit, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
 };
 use crm_schema::{lead_pipelines, lead_stages, leads};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
-use validator::{Validate, ValidationError};
 
-use crate::model::LeadStatus;
+use crate::model::{LEADS, LeadStatus};
 use crate::pipelines::{CHANGE, VIEW};
+
+pub(crate) use model::{COUNT, defaults};
+pub use model::{LeadStage, STAGES, StageFields, StageType};
+use model::{READ_ONLY, Row, stage, stage_columns, stage_values};
 
 /// How many stages a pipeline may have: each is a column of its board.
 const MAX_STAGES: usize = 50;
-
-crm_core::text_enum!(
-    /// Whether leads in a stage are still being worked on, or how that ended.
-    StageType { Open = "open", Won = "won", Lost = "lost" }
-);
-
-/// Stages as a list.
-pub const STAGES: Resource = Resource {
-    kind: "lead_stage",
-    table: "lead_stages",
-    fields: &[
-        Field::new("name", Kind::Text).ordered().required(),
-        Field::new("order", Kind::Integer).stored_in("sort_order").ordered().required(),
-        Field::new("stage_type", Kind::Choice(StageType::WORDS)).required(),
-        Field::new("maps_to_status", Kind::Choice(LeadStatus::WORDS)),
-        Field::new("win_probability", Kind::Integer).required(),
-    ],
-    searchable: false,
-    mutable: true,
-    neighbours: None,
-};
-
-/// What a client writes of a stage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Validate, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StageFields {
-    /// Unique in the pipeline, ignoring case.
-    #[serde(deserialize_with = "crm_core::body::trimmed")]
-    #[validate(length(min = 1, max = 100), custom(function = "rules::one_line"))]
-    pub name: String,
-    /// Its place among the stages of the pipeline, from 1; the last one unless told. The others make room.
-    #[serde(default)]
-    #[validate(range(min = 1, max = 1000))]
-    pub order: Option<i32>,
-    /// Such as `#3B82F6`.
-    #[serde(default = "gray")]
-    #[validate(custom(function = "color"))]
-    pub color: String,
-    /// Whether leads are still being worked on here.
-    #[serde(default = "open")]
-    pub stage_type: StageType,
-    /// What a lead's status becomes when it gets here; with `converted` it is converted.
-    #[serde(default)]
-    pub maps_to_status: Option<LeadStatus>,
-    /// In percent: taken over by a lead whose own is 0; 0 for none.
-    #[serde(default)]
-    #[validate(range(min = 0, max = 100))]
-    pub win_probability: i32,
-    /// How many leads it takes; null or 0 for any number.
-    #[serde(default)]
-    #[validate(range(min = 0, max = 1_000_000))]
-    pub wip_limit: Option<i32>,
-}
-
-fn gray() -> String {
-    "#6B7280".into()
-}
-
-const fn open() -> StageType {
-    StageType::Open
-}
-
-fn color(text: &str) -> Result<(), ValidationError> {
-    let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6).unwrap_or_default();
-    if !digits.is_empty() && digits.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Ok(());
-    }
-    let mut error = ValidationError::new(FieldCode::InvalidValue.as_str());
-    error.message = Some(Cow::Borrowed("must be a colour such as #3B82F6"));
-    Err(error)
-}
-
-/// A stage of a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct LeadStage {
-    /// What every record begins with.
-    #[serde(flatten)]
-    pub base: Base,
-    /// The pipeline.
-    pub pipeline_id: Uuid,
-    /// What a client writes.
-    #[serde(flatten)]
-    pub fields: StageFields,
-}
-
-const READ_ONLY: &[&str] = &["pipeline_id"];
-
-type Row = (Base, Uuid, String, i32, String, StageType, Option<LeadStatus>, i32, Option<i32>);
-
-macro_rules! stage_columns {
-    () => {
-        (
-            base_columns!(lead_stages),
-            lead_stages::pipeline_id,
-            lead_stages::name,
-            lead_stages::sort_order,
-            lead_stages::color,
-            lead_stages::stage_type,
-            lead_stages::maps_to_status,
-            lead_stages::win_probability,
-            lead_stages::wip_limit,
-        )
-    };
-}
-
-/// The columns of what a client writes but its place, with their values.
-macro_rules! stage_values {
-    ($fields:expr) => {
-        (
-            lead_stages::name.eq(&$fields.name),
-            lead_stages::name_normalized.eq($fields.name.to_lowercase()),
-            lead_stages::color.eq(&$fields.color),
-            lead_stages::stage_type.eq($fields.stage_type),
-            lead_stages::maps_to_status.eq($fields.maps_to_status),
-            lead_stages::win_probability.eq($fields.win_probability),
-            lead_stages::wip_limit.eq($fields.wip_limit),
-        )
-    };
-}
-
-fn stage(row: Row) -> LeadStage {
-    let (base, pipeline_id, name, order, color, stage_type, maps_to_status, win_probability, wip_limit) = row;
-    let order = Some(order);
-    let fields = StageFields { name, order, color, stage_type, maps_to_status, win_probability, wip_limit };
-    LeadStage { base, pipeline_id, fields }
-}
-
-impl StageFields {
-    fn settle(mut self) -> Self {
-        self.color.make_ascii_uppercase();
-        self.wip_limit = self.wip_limit.filter(|limit| *limit > 0);
-        self
-    }
-}
-
-/// The stages of a new pipeline that is to begin with some.
-pub(crate) fn defaults() -> Vec<StageFields> {
-    use LeadStatus::{Assigned, Closed, Converted, InProcess};
-    let stages = [
-        ("New", "#3B82F6", StageType::Open, Assigned, 0),
-        ("Contacted", "#8B5CF6", StageType::Open, InProcess, 0),
-        ("Qualified", "#F59E0B", StageType::Open, InProcess, 25),
-        ("Proposal", "#10B981", StageType::Open, InProcess, 50),
-        ("Won", "#22C55E", StageType::Won, Converted, 100),
-        ("Lost", "#EF4444", StageType::Lost, Closed, 0),
-    ];
-    let fields = |(name, color, stage_type, status, win_probability): (&str, &str, _, _, _)| StageFields {
-        name: name.into(),
-        order: None,
-        color: color.into(),
-        stage_type,
-        maps_to_status: Some(status),
-        win_probability,
-        wip_limit: None,
-    };
-    stages.into_iter().map(fields).collect()
-}
 
 /// Lists the stages of a pipeline, in their order unless told otherwise.
 ///
@@ -208,6 +56,8 @@ pub async fn list_stages(
             Ok(rows.into_iter().map(|(row, keys)| (stage(row), keys)).collect())
         })
         .await?;
+    let held = held(t, &page.results.iter().map(|stage| stage.base.id).collect::<Vec<_>>()).await?;
+    let page = page.map(|stage| LeadStage { lead_count: count_of(&held, stage.base.id), ..stage });
     selection.shape.page(t, page).await
 }
 
@@ -217,7 +67,8 @@ pub async fn list_stages(
 /// `Forbidden` without `pipelines.view_pipeline`; `NotFound`.
 pub async fn find_stage(t: &mut TenantTx, id: Uuid) -> Result<LeadStage> {
     t.require(VIEW)?;
-    load(t, id).await
+    let stage = load(t, id).await?;
+    counted(t, stage).await
 }
 
 /// Adds a stage to a pipeline.
@@ -260,16 +111,18 @@ pub(crate) async fn add(
         .execute(t.conn()?)
         .await
         .map_err(taken)?;
-    Ok(LeadStage { base, pipeline_id: pipeline, fields })
+    Ok(LeadStage { base, pipeline_id: pipeline, fields, lead_count: 0 })
 }
 
 /// Changes a stage. What the edit leaves as it is makes no new version.
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.change_pipeline`; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
-pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<LeadStage> {
+pub async fn update_stage(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<LeadStage> {
     t.require(CHANGE)?;
     let old = locked(t, id).await?;
+    let old = counted(t, old).await?;
+    edit.body.remove(COUNT);
     let fields: StageFields = edit.fields(&old, &old.base, READ_ONLY)?;
     let mut ids = of(t, &[old.pipeline_id]).await?.into_iter().map(|stage| stage.base.id).collect::<Vec<_>>();
     ids.retain(|other| *other != id);
@@ -280,7 +133,7 @@ pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead
     if fields == old.fields {
         return Ok(old);
     }
-    let new = LeadStage { base: old.base.next(t), fields, pipeline_id: old.pipeline_id };
+    let new = LeadStage { base: old.base.next(t), fields, ..old.clone() };
     diesel::update(lead_stages::table.filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(id))))
         .set((
             base_changes!(lead_stages, new.base),
@@ -295,7 +148,7 @@ pub async fn update_stage(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Lead
     Ok(new)
 }
 
-/// Deletes a stage in which no lead is.
+/// Deletes a stage in which no lead is. Leads that were converted there stand without a stage from then on.
 ///
 /// # Errors
 /// `Forbidden` without `pipelines.change_pipeline`; `NotFound`; `Stale`; `InUse`.
@@ -303,10 +156,10 @@ pub async fn delete_stage(t: &mut TenantTx, id: Uuid, precondition: &Preconditio
     t.require(CHANGE)?;
     let old = locked(t, id).await?;
     precondition.check(&old.base)?;
-    let held = leads::table.filter(leads::org_id.eq(t.org()).and(leads::stage_id.eq(id)));
-    if diesel::select(diesel::dsl::exists(held)).get_result::<bool>(t.conn()?).await? {
+    if count_of(&held(t, &[id]).await?, id) > 0 {
         return Err(Error::Refused(Code::InUse, "there are leads in this stage".into()));
     }
+    leave(t, id).await?;
     deleted(t, STAGES.kind, id).await?;
     let left: Vec<Uuid> = of(t, &[old.pipeline_id]).await?.into_iter().map(|stage| stage.base.id).collect();
     arrange(t, &left).await
@@ -339,6 +192,16 @@ pub(crate) async fn of(t: &mut TenantTx, pipelines: &[Uuid]) -> Result<Vec<LeadS
         .load(t.conn()?)
         .await?;
     Ok(rows.into_iter().map(stage).collect())
+}
+
+/// The same with their leads counted.
+pub(crate) async fn counted_of(t: &mut TenantTx, pipelines: &[Uuid]) -> Result<Vec<LeadStage>> {
+    let mut stages = of(t, pipelines).await?;
+    let held = held(t, &stages.iter().map(|stage| stage.base.id).collect::<Vec<_>>()).await?;
+    for stage in &mut stages {
+        stage.lead_count = count_of(&held, stage.base.id);
+    }
+    Ok(stages)
 }
 
 /// Makes sure that a pipeline is there, and that nobody else changes its stages until the transaction ends.
@@ -378,6 +241,62 @@ pub(crate) async fn entered(t: &mut TenantTx, id: Uuid) -> Result<Option<LeadSta
     }
     let found = this.select(stage_columns!()).for_no_key_update().first::<Row>(t.conn()?).await.optional()?;
     Ok(found.map(stage))
+}
+
+/// How many leads are in each of the stages, without those that were converted there.
+pub(crate) async fn held(t: &mut TenantTx, stages: &[Uuid]) -> Result<HashMap<Uuid, i64>> {
+    // As a literal, so that the index of just these leads is used whatever plan is kept.
+    let here = diesel::dsl::sql::<Bool>("leads.status IS DISTINCT FROM 'converted'");
+    let rows: Vec<(Option<Uuid>, i64)> = leads::table
+        .filter(leads::org_id.eq(t.org()).and(leads::stage_id.eq_any(stages)))
+        .filter(here)
+        .group_by(leads::stage_id)
+        .select((leads::stage_id, diesel::dsl::count_star()))
+        .load(t.conn()?)
+        .await?;
+    Ok(rows.into_iter().filter_map(|(stage, count)| Some((stage?, count))).collect())
+}
+
+/// How many there are in one of them.
+pub(crate) fn count_of(held: &HashMap<Uuid, i64>, stage: Uuid) -> i64 {
+    held.get(&stage).copied().unwrap_or_default()
+}
+
+async fn counted(t: &mut TenantTx, stage: LeadStage) -> Result<LeadStage> {
+    let held = held(t, &[stage.base.id]).await?;
+    Ok(LeadStage { lead_count: count_of(&held, stage.base.id), ..stage })
+}
+
+/// Takes the stage from the leads that were converted in it.
+async fn leave(t: &mut TenantTx, stage: Uuid) -> Result<()> {
+    let (now, actor) = (t.now(), t.actor());
+    let converted = leads::stage_id.eq(stage).and(leads::status.eq(LeadStatus::Converted));
+    let left: Vec<Base> = diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(converted)))
+        .set((
+            leads::stage_id.eq(None::<Uuid>),
+            leads::version.eq(leads::version + 1),
+            leads::updated_at.eq(now),
+            leads::updated_by.eq(actor),
+        ))
+        .returning(base_columns!(leads))
+        .get_results(t.conn()?)
+        .await?;
+    for base in left {
+        let change = [("stage_id".to_owned(), json!([stage, null]))].into_iter().collect();
+        updated(t, LEADS.resource.kind, &base, change, None).await?;
+    }
+    Ok(())
+}
+
+/// Whether the board of a stage is in use.
+pub(crate) async fn is_in_use(t: &mut TenantTx, stage: Uuid) -> Result<bool> {
+    let its =
+        lead_pipelines::org_id.eq(lead_stages::org_id).and(lead_pipelines::id.eq(lead_stages::pipeline_id));
+    let used = lead_stages::table
+        .inner_join(lead_pipelines::table.on(its))
+        .filter(lead_stages::org_id.eq(t.org()).and(lead_stages::id.eq(stage)))
+        .filter(lead_pipelines::is_active);
+    Ok(diesel::select(diesel::dsl::exists(used)).get_result(t.conn()?).await?)
 }
 
 /// Numbers stages from 1; those whose place stays the same make no new version.

@@ -103,14 +103,18 @@ impl Aging {
     /// The condition of a deal that is red at this time: the same days as its status is judged by.
     pub(crate) fn rotten(&self, now: DateTime<Utc>) -> Clause {
         let resource = &OPPORTUNITIES.resource;
-        let of = |aging: &StageAging| {
-            let since = now - TimeDelta::days(aging.red_days());
+        let of = |(stage, since): (Stage, DateTime<Utc>)| {
             Clause::All(vec![
-                resource.compare("stage", "=", Value::Text(aging.stage.as_str().to_owned())),
+                resource.compare("stage", "=", Value::Text(stage.as_str().to_owned())),
                 resource.compare("stage_changed_at", "<=", Value::Time(since)),
             ])
         };
-        Clause::AnyOf(self.0.iter().map(of).collect())
+        Clause::AnyOf(self.red_since(now).map(of).collect())
+    }
+
+    /// Since when a deal that is red at this time is in each open stage, or longer.
+    pub(crate) fn red_since(&self, now: DateTime<Utc>) -> impl Iterator<Item = (Stage, DateTime<Utc>)> {
+        self.0.iter().map(move |aging| (aging.stage, now - TimeDelta::days(aging.red_days())))
     }
 }
 

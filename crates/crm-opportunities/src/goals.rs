@@ -268,8 +268,7 @@ fn mine(t: &TenantTx, scope: Scope) -> Option<Clause> {
 }
 
 async fn shown(t: &mut TenantTx, rows: Vec<(Base, GoalRow)>) -> Result<Vec<Goal>> {
-    let ids: Vec<_> = rows.iter().map(|(base, _)| base.id).collect();
-    let reached = reached(t, &ids).await?;
+    let reached = reached(t, &rows).await?;
     let today = today(t);
     let goal = |(base, row): (Base, GoalRow)| {
         let reached = reached.get(&base.id).copied().unwrap_or_default();

@@ -57,11 +57,9 @@ pub async fn list(t: &mut TenantTx, deal: Uuid, params: &Params) -> Result<Page<
 ///
 /// # Errors
 /// `Forbidden` without `opportunities.view_opportunity`; `NotFound`.
-pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Line> {
-    t.require(OPPORTUNITIES.view)?;
-    let deal = deal_of(t, id).await?;
+pub async fn find(t: &mut TenantTx, deal: Uuid, id: Uuid) -> Result<Line> {
     OPPORTUNITIES.check_view(t, deal).await?;
-    load(t, id).await
+    load(t, deal, id).await
 }
 
 /// Adds a line to an opportunity.
@@ -91,11 +89,10 @@ pub async fn create(t: &mut TenantTx, deal: Uuid, body: Object) -> Result<Line> 
 ///
 /// # Errors
 /// `Forbidden` without `opportunities.change_opportunity` or beyond its scope; `NotFound`; `Stale`; 400 and 422 for the body.
-pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Line> {
+pub async fn update(t: &mut TenantTx, deal: Uuid, id: Uuid, edit: Edit) -> Result<Line> {
     t.require(OPPORTUNITIES.change)?;
-    let deal = deal_of(t, id).await?;
     let deal = locked(t, OPPORTUNITIES.change, deal).await?;
-    let old = load(t, id).await?;
+    let old = load(t, deal.base.id, id).await?;
     let fields: LineFields = edit.fields(&old, &old.base, Line::READ_ONLY)?;
     let product = product(t, old.product_id, fields.product_id).await?;
     let currency = currency(&old.currency)?;
@@ -120,11 +117,10 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Line> {
 ///
 /// # Errors
 /// `Forbidden` without `opportunities.change_opportunity` or beyond its scope; `NotFound`; `Stale`; 422 for the last line of a won deal.
-pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
+pub async fn delete(t: &mut TenantTx, deal: Uuid, id: Uuid, precondition: &Precondition) -> Result<()> {
     t.require(OPPORTUNITIES.change)?;
-    let deal = deal_of(t, id).await?;
     let deal = locked(t, OPPORTUNITIES.change, deal).await?;
-    let old = load(t, id).await?;
+    let old = load(t, deal.base.id, id).await?;
     precondition.check(&old.base)?;
     diesel::delete(lines::table.filter(lines::org_id.eq(t.org()).and(lines::id.eq(id))))
         .execute(t.conn()?)
@@ -183,11 +179,6 @@ async fn product(t: &mut TenantTx, old: Option<Uuid>, new: Option<Uuid>) -> Resu
     Ok(Some(row.select(Product::as_select()).first(t.conn()?).await?))
 }
 
-async fn deal_of(t: &mut TenantTx, line: Uuid) -> Result<Uuid> {
-    let row = lines::table.filter(lines::org_id.eq(t.org()).and(lines::id.eq(line)));
-    Ok(row.select(lines::opportunity_id).first(t.conn()?).await?)
-}
-
 async fn currency_of(t: &mut TenantTx, deal: Uuid) -> Result<Currency> {
     let row = opportunities::table.filter(opportunities::org_id.eq(t.org()).and(opportunities::id.eq(deal)));
     let code: Option<String> = row.select(opportunities::currency).first(t.conn()?).await?;
@@ -195,12 +186,13 @@ async fn currency_of(t: &mut TenantTx, deal: Uuid) -> Result<Currency> {
     currency(&code.unwrap_or_else(|| t.caller().org.currency.clone()))
 }
 
-async fn load(t: &mut TenantTx, id: Uuid) -> Result<Line> {
+/// A line of a deal.
+async fn load(t: &mut TenantTx, deal: Uuid, id: Uuid) -> Result<Line> {
     let (base, row): (Base, LineRow) = lines::table
-        .filter(lines::org_id.eq(t.org()).and(lines::id.eq(id)))
+        .filter(lines::org_id.eq(t.org()).and(lines::id.eq(id)).and(lines::opportunity_id.eq(deal)))
         .select((base_columns!(lines), LineRow::as_select()))
         .first(t.conn()?)
         .await?;
-    let currency = currency_of(t, row.opportunity_id).await?;
+    let currency = currency_of(t, deal).await?;
     Line::stored(base, row, currency)
 }

@@ -140,8 +140,7 @@ async fn tell_of_milestones(t: &mut TenantTx, frontend_url: &str) -> Result<()> 
         .for_update()
         .load(t.conn()?)
         .await?;
-    let ids: Vec<_> = rows.iter().map(|(base, _)| base.id).collect();
-    let reached = reached(t, &ids).await?;
+    let reached = reached(t, &rows).await?;
     let (today, org_name) = (today(t), t.caller().org.name.clone());
     for (base, mut row) in rows {
         let reached = reached.get(&base.id).copied().unwrap_or_default();

@@ -201,9 +201,10 @@ pub async fn update(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Opport
     }
     let sent = |field| edit.body.get(field);
     // Who writes back what was read chooses nothing.
-    let echoed = !edit.partial && sent("probability") == Some(&serde_json::json!(old.fields.probability));
+    let echoed = sent("probability") == Some(&serde_json::json!(old.fields.probability));
     let said = Said {
-        probability: sent("probability").is_some() && !echoed,
+        // A whole new state without one has it follow the stage again.
+        probability: if edit.partial { sent("probability").is_some() } else { !echoed },
         closed_on: sent("closed_on").is_some(),
     };
     let (names_amount, names_currency) = (sent("amount").is_some(), sent("currency").is_some());

@@ -1,8 +1,10 @@
 //! What deals are worth together: never euros and dollars in one sum.
 
+mod tallied;
+
 use chrono::{Datelike, Months, NaiveDate};
 use crm_access::Require;
-use crm_core::{Error, FieldCode, Money, Result, TenantTx};
+use crm_core::{Error, FieldCode, Money, Result, Scope, TenantTx};
 use crm_records::list::{Params, Where};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -14,6 +16,8 @@ use serde::Serialize;
 use crate::aging::Aging;
 use crate::model::{OPPORTUNITIES, currency};
 use crate::service::narrowed;
+
+use tallied::Tallied;
 
 /// What deals in one currency are worth together.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -63,9 +67,13 @@ pub struct Totals {
 pub async fn totals(t: &mut TenantTx, params: &Params) -> Result<Totals> {
     t.require(OPPORTUNITIES.view)?;
     let aging = Aging::read(t).await?;
-    let filter = narrowed(t, params, &aging, &[]).await?;
-    let sums = Sums { filter, rotten: Where(vec![aging.rotten(t.now())]) };
-    let sums: Vec<Row> = sums.load(t.conn()?).await?;
+    let sums: Vec<Row> = if is_whole(t, params, &[])? {
+        let all: Vec<(String, Row)> = tallied(t, &aging, None).load(t.conn()?).await?;
+        all.into_iter().map(|(_, row)| row).collect()
+    } else {
+        let filter = narrowed(t, params, &aging, &[]).await?;
+        Sums { filter, rotten: Where(vec![aging.rotten(t.now())]) }.load(t.conn()?).await?
+    };
     let (count, stalled) = sums.iter().fold((0, 0), |(count, stalled), row| (count + row.1, stalled + row.4));
     let currencies = sums.into_iter().filter(|row| row.0.is_some()).map(Sum::of).collect::<Result<_>>()?;
     Ok(Totals { count, stalled, currencies })
@@ -115,13 +123,17 @@ pub async fn forecast(t: &mut TenantTx, params: &Params) -> Result<Forecast> {
         })?,
     };
     let aging = Aging::read(t).await?;
-    let filter = narrowed(t, params, &aging, &["months"]).await?;
     let today = t.now().with_timezone(&t.caller().org.timezone).date_naive();
     let first = today.with_day(1).unwrap_or(today);
     let month = |ahead: u32| first.checked_add_months(Months::new(ahead)).unwrap_or(NaiveDate::MAX);
-    let rotten = Where(vec![aging.rotten(t.now())]);
-    let rows: Vec<(String, Row)> =
-        Ahead { sums: Sums { filter, rotten }, today, first, end: month(months) }.load(t.conn()?).await?;
+    let span = Span { today, first, end: month(months) };
+    let rows: Vec<(String, Row)> = if is_whole(t, params, &["months"])? {
+        tallied(t, &aging, Some(span)).load(t.conn()?).await?
+    } else {
+        let filter = narrowed(t, params, &aging, &["months"]).await?;
+        let rotten = Where(vec![aging.rotten(t.now())]);
+        Ahead { sums: Sums { filter, rotten }, span }.load(t.conn()?).await?
+    };
     let of = |bucket: &str| {
         rows.iter()
             .filter(|(of, _)| of == bucket)
@@ -140,6 +152,18 @@ pub async fn forecast(t: &mut TenantTx, params: &Params) -> Result<Forecast> {
         later: of("later")?,
         undated: of("undated")?,
     })
+}
+
+/// Whether it is about all deals there are: nothing but the module's `own` parameters narrows it, nor the caller's scope.
+fn is_whole(t: &TenantTx, params: &Params, own: &[&str]) -> Result<bool> {
+    let narrows = params.pairs.iter().any(|(key, _)| !own.contains(&key.as_str()));
+    Ok(!narrows && t.require(OPPORTUNITIES.view)? == Scope::All)
+}
+
+fn tallied(t: &TenantTx, aging: &Aging, span: Option<Span>) -> Tallied {
+    let (stages, since) =
+        aging.red_since(t.now()).map(|(stage, since)| (stage.as_str().to_owned(), since)).unzip();
+    Tallied { org: t.org().0, stages, since, span }
 }
 
 /// The sums of some deals for each currency.
@@ -174,13 +198,52 @@ impl QueryFragment<Pg> for Sums {
     }
 }
 
-/// The same for each month in which they are to close.
-struct Ahead {
-    sums: Sums,
+/// The days of a forecast.
+#[derive(Debug, Clone, Copy)]
+struct Span {
     today: NaiveDate,
     /// The first day of this month, and of the month behind the last.
     first: NaiveDate,
     end: NaiveDate,
+}
+
+impl Span {
+    /// The period that a deal belongs to.
+    const PERIOD: &str = "CASE WHEN stage = 'CLOSED_WON' THEN 'won' WHEN closed_on IS NULL THEN 'undated' \
+        WHEN closed_on < {today} THEN 'overdue' WHEN closed_on >= {end} THEN 'later' ELSE to_char(closed_on, 'YYYY-MM') END";
+
+    /// The condition of a deal that belongs to one, as far as it is in use.
+    const COUNTS: &str = "(stage IN ('PROSPECTING', 'QUALIFICATION', 'PROPOSAL', 'NEGOTIATION') \
+        OR stage = 'CLOSED_WON' AND closed_on >= {first} AND closed_on <= {today})";
+
+    /// Binds the day of a name.
+    fn bind<'b>(span: Option<&'b Self>, name: &str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let Some(Self { today, first, end }) = span else { return Ok(()) };
+        let day = match name {
+            "first" => first,
+            "end" => end,
+            _ => today,
+        };
+        out.push_bind_param::<Date, _>(day)
+    }
+
+    /// Pushes text in which days stand in braces.
+    fn push<'b>(&'b self, text: &str, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for (place, part) in text.split(['{', '}']).enumerate() {
+            if place % 2 == 0 {
+                out.push_sql(part);
+            } else {
+                Self::bind(Some(self), part, out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The same sums for each period of a forecast.
+struct Ahead {
+    sums: Sums,
+    span: Span,
 }
 
 impl Query for Ahead {
@@ -194,25 +257,16 @@ impl QueryId for Ahead {
 
 impl QueryFragment<Pg> for Ahead {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "SELECT CASE WHEN stage = 'CLOSED_WON' THEN 'won' WHEN closed_on IS NULL THEN 'undated' WHEN closed_on < ",
-        );
-        out.push_bind_param::<Date, _>(&self.today)?;
-        out.push_sql(" THEN 'overdue' WHEN closed_on >= ");
-        out.push_bind_param::<Date, _>(&self.end)?;
-        out.push_sql(" THEN 'later' ELSE to_char(closed_on, 'YYYY-MM') END, ");
+        out.push_sql("SELECT ");
+        self.span.push(Span::PERIOD, &mut out)?;
+        out.push_sql(", ");
         out.push_sql(COLUMNS);
         self.sums.rotten.walk_ast(out.reborrow())?;
         out.push_sql(") FROM opportunities WHERE ");
         self.sums.filter.walk_ast(out.reborrow())?;
-        out.push_sql(
-            " AND is_active AND (stage IN ('PROSPECTING', 'QUALIFICATION', 'PROPOSAL', 'NEGOTIATION') \
-             OR stage = 'CLOSED_WON' AND closed_on >= ",
-        );
-        out.push_bind_param::<Date, _>(&self.first)?;
-        out.push_sql(" AND closed_on <= ");
-        out.push_bind_param::<Date, _>(&self.today)?;
-        out.push_sql(") GROUP BY 1, 2 ORDER BY 1, 2");
+        out.push_sql(" AND is_active AND ");
+        self.span.push(Span::COUNTS, &mut out)?;
+        out.push_sql(" GROUP BY 1, 2 ORDER BY 1, 2");
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ async fn carry_out(t: &mut TenantTx, lead: Lead, request: ConversionRequest) -> 
     let carried = Carried::of(t, &lead).await?;
     parts::check_address(&carried, &request.contact)?;
     let account = parts::account(t, &carried, request.account).await?;
-    let contact = parts::contact(t, &carried, account.id, request.contact).await?;
+    let contact = parts::contact(t, &carried, &account, request.contact).await?;
     let contact_id = contact.as_ref().map(|contact| contact.id);
     let opportunity = parts::opportunity(t, &carried, (account.id, contact_id), request.opportunity).await?;
     let conversion = Conversion {
@@ -69,10 +69,10 @@ async fn carry_out(t: &mut TenantTx, lead: Lead, request: ConversionRequest) -> 
         converted_at: t.now(),
         converted_by: t.actor(),
     };
-    // Comments and files stay with the lead, and are shown at what became of it.
-    for record in
-        [conversion.account_id, conversion.contact_id, conversion.opportunity_id].into_iter().flatten()
-    {
+    // Comments and files stay with the lead, and are shown at the account and at the deal that was made. Not at the contact: whoever has
+    // another account of that person looks at it too. Nor at a deal that was there, which is its own people's.
+    let deal = opportunity.as_ref().filter(|part| part.made.is_some()).map(|part| part.id);
+    for record in [Some(account.id), deal].into_iter().flatten() {
         sources::add(t, record, id).await?;
     }
     let undo = Undo { status: lead.fields.status, account, contact, opportunity };

@@ -20,6 +20,9 @@ const ACCOUNT: &str = "account";
 const CONTACT: &str = "contact";
 const OPPORTUNITY: &str = "opportunity";
 
+/// How many names are tried for an opportunity while others take them.
+const NAMES: usize = 10;
+
 /// The account: the one that is named, the one that has the name, or a new one.
 pub(crate) async fn account(t: &mut TenantTx, carried: &Carried<'_>, wish: Wish) -> Result<Part> {
     let overrides = match wish {
@@ -36,20 +39,27 @@ pub(crate) async fn account(t: &mut TenantTx, carried: &Carried<'_>, wish: Wish)
     let names_more = overrides.keys().any(|key| key != "name");
     let body = body::merge(carried.account()?, overrides);
     let name = rules::normalize_name(body.get("name").and_then(Value::as_str).unwrap_or_default());
-    let there = accounts::table
-        .filter(accounts::org_id.eq(t.org()).and(accounts::name_normalized.eq(name)))
-        .select(accounts::id)
-        .first::<Uuid>(t.conn()?)
-        .await
-        .optional()?;
-    if let Some(id) = there {
+    if let Some(id) = account_named(t, &name).await? {
         check_found(t, &ACCOUNTS, id, "account.name", names_more).await?;
         return found_account(t, id, &carried.links).await;
     }
     let input = RecordInput::<AccountFields>::parse(body).map_err(|error| within(ACCOUNT, error))?;
     let input = RecordInput { allow_duplicate: true, ..input };
-    let account = crm_accounts::create(t, input).await.map_err(|error| within(ACCOUNT, error))?;
-    Ok(Part::made(account.base.id, account.base.version))
+    match t.savepoint(async |t| crm_accounts::create(t, input).await).await {
+        Ok(account) => Ok(Part::made(account.base.id, account.base.version)),
+        Err(error) => {
+            // Two leads of one company may be converted at once: the second finds what the first has made meanwhile.
+            let there = if is_duplicate(&error) { account_named(t, &name).await? } else { None };
+            let Some(id) = there else { return Err(within(ACCOUNT, error)) };
+            check_found(t, &ACCOUNTS, id, "account.name", names_more).await?;
+            found_account(t, id, &carried.links).await
+        }
+    }
+}
+
+async fn account_named(t: &mut TenantTx, name: &str) -> Result<Option<Uuid>> {
+    let this = accounts::table.filter(accounts::org_id.eq(t.org()).and(accounts::name_normalized.eq(name)));
+    Ok(this.select(accounts::id).first(t.conn()?).await.optional()?)
 }
 
 /// An account that is there gets the lead's links from whoever may change it, and is otherwise left alone: nobody comes to see an
@@ -88,7 +98,7 @@ pub(crate) fn check_address(carried: &Carried<'_>, wish: &Wish) -> Result<()> {
 pub(crate) async fn contact(
     t: &mut TenantTx,
     carried: &Carried<'_>,
-    account: Uuid,
+    account: &Part,
     wish: Wish,
 ) -> Result<Option<Part>> {
     let overrides = match wish {
@@ -101,33 +111,46 @@ pub(crate) async fn contact(
         }
     };
     let names_more = overrides.keys().any(|key| key != "email");
-    let body = body::merge(carried.contact(account)?, overrides);
+    let body = body::merge(carried.contact(account.id)?, overrides);
     let email = rules::normalize_email(body.get("email").and_then(Value::as_str).unwrap_or_default());
-    let there = people::table
-        .filter(people::org_id.eq(t.org()).and(people::email_normalized.eq(email)))
-        .select(people::id)
-        .first::<Uuid>(t.conn()?)
-        .await
-        .optional()?;
-    if let Some(id) = there {
+    if let Some(id) = contact_at(t, &email).await? {
         check_found(t, &CONTACTS, id, "contact.email", names_more).await?;
         return found_contact(t, id, account).await.map(Some);
     }
     let input = RecordInput::<ContactFields>::parse(body).map_err(|error| within(CONTACT, error))?;
     let input = RecordInput { allow_duplicate: true, ..input };
-    let contact = crm_contacts::create(t, input).await.map_err(|error| within(CONTACT, error))?;
-    contacts::join(t, account, contact.base.id).await?;
-    Ok(Some(Part::made(contact.base.id, contact.base.version)))
+    match t.savepoint(async |t| crm_contacts::create(t, input).await).await {
+        Ok(contact) => {
+            contacts::join(t, account.id, contact.base.id).await?;
+            Ok(Some(Part::made(contact.base.id, contact.base.version)))
+        }
+        Err(error) => {
+            let there = if is_duplicate(&error) { contact_at(t, &email).await? } else { None };
+            let Some(id) = there else { return Err(within(CONTACT, error)) };
+            check_found(t, &CONTACTS, id, "contact.email", names_more).await?;
+            found_contact(t, id, account).await.map(Some)
+        }
+    }
 }
 
-/// A contact that is there joins the account, and takes it as the primary one where it has none.
-async fn found_contact(t: &mut TenantTx, id: Uuid, account: Uuid) -> Result<Part> {
+async fn contact_at(t: &mut TenantTx, email: &str) -> Result<Option<Uuid>> {
+    let this = people::table.filter(people::org_id.eq(t.org()).and(people::email_normalized.eq(email)));
+    Ok(this.select(people::id).first(t.conn()?).await.optional()?)
+}
+
+/// A contact that is there joins the account, by whoever may change one of the two; from whoever may change the contact it gets the
+/// account as its primary one where it has none.
+async fn found_contact(t: &mut TenantTx, id: Uuid, account: &Part) -> Result<Part> {
     let mut part = Part::found(id);
-    part.joined = contacts::join(t, account, id).await?;
-    if may_change(t, &CONTACTS, id).await? {
+    let changes = may_change(t, &CONTACTS, id).await?;
+    let joins = changes || account.made.is_some() || may_change(t, &ACCOUNTS, account.id).await?;
+    if joins {
+        part.joined = contacts::join(t, account.id, id).await?;
+    }
+    if changes {
         let contact = crm_contacts::update(t, id, Edit::patch(Object::new())).await?;
         if contact.fields.account_id.is_none() {
-            crm_contacts::update(t, id, Edit::patch(one("account_id", json!(account)))).await?;
+            crm_contacts::update(t, id, Edit::patch(one("account_id", json!(account.id)))).await?;
             part.given_account = true;
         }
     }
@@ -150,15 +173,25 @@ pub(crate) async fn opportunity(
             return found_opportunity(t, id, account, contact).await.map(Some);
         }
     };
-    let mut body = carried.opportunity(account, contact)?;
-    if !overrides.contains_key("name") {
-        let wanted = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        body.insert("name".into(), Value::String(crm_opportunities::free_name(t, &wanted).await?));
-    }
+    let body = carried.opportunity(account, contact)?;
+    let wanted = body.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let named = overrides.contains_key("name");
     let body = body::merge(body, overrides);
-    let input = RecordInput::<OpportunityFields>::parse(body).map_err(|error| within(OPPORTUNITY, error))?;
-    let made = crm_opportunities::create(t, input).await.map_err(|error| within(OPPORTUNITY, error))?;
-    Ok(Some(Part::made(made.base.id, made.base.version)))
+    let mut attempts = 1;
+    loop {
+        let mut body = body.clone();
+        if !named {
+            body.insert("name".into(), Value::String(crm_opportunities::free_name(t, &wanted).await?));
+        }
+        let input =
+            RecordInput::<OpportunityFields>::parse(body).map_err(|error| within(OPPORTUNITY, error))?;
+        match t.savepoint(async |t| crm_opportunities::create(t, input).await).await {
+            Ok(made) => return Ok(Some(Part::made(made.base.id, made.base.version))),
+            // Whoever converts at the same time may have taken the name that was free.
+            Err(error) if !named && is_duplicate(&error) && attempts < NAMES => attempts += 1,
+            Err(error) => return Err(within(OPPORTUNITY, error)),
+        }
+    }
 }
 
 /// An opportunity that is there is about the contact from now on, and about the account where it has none.
@@ -198,6 +231,11 @@ async fn check_found(
         Ok(()) if names_more => refused(&format!("there is such a {kind} already: name it by its id, alone")),
         other => other,
     }
+}
+
+/// Whether a record was refused because another one has what must be unique.
+fn is_duplicate(error: &Error) -> bool {
+    error.code() == Code::Duplicate
 }
 
 /// Whether the caller may change a record that they may look at.

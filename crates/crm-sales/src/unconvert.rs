@@ -83,6 +83,12 @@ async fn check(t: &mut TenantTx, conversion: &Conversion, undo: &Undo) -> Result
         let lines = opportunity_lines::org_id.eq(org).and(opportunity_lines::opportunity_id.eq(id));
         untouched(t, "opportunity", id).await?;
         unused("opportunity", id, any!(t, opportunity_lines::table.filter(lines)))?;
+        let other = conversions::opportunity_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
+        unused(
+            "opportunity",
+            id,
+            any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))),
+        )?;
     }
     if let Some((id, version)) = contact {
         let now = version!(t, people, id);
@@ -103,14 +109,19 @@ async fn check(t: &mut TenantTx, conversion: &Conversion, undo: &Undo) -> Result
         let now = version!(t, accounts, id);
         intact("account", id, conversion.account_id, (now, version))?;
         untouched(t, "account", id).await?;
-        // Nil ids are nobody's.
-        let contact = undo.contact.as_ref().map_or(Uuid::nil(), |part| part.id);
-        let deal = undo.opportunity.as_ref().map_or(Uuid::nil(), |part| part.id);
-        let others = record_contacts::record_id.eq(id).and(record_contacts::contact_id.ne(contact));
+        // What the conversion itself brought to the account is no use of it; what came of a found one later is. Nil ids are nobody's.
+        let brought = |part: Option<&Part>, by: fn(&Part) -> bool| {
+            part.filter(|part| part.made.is_some() || by(part)).map_or(Uuid::nil(), |part| part.id)
+        };
+        let contact = undo.contact.as_ref();
+        let joined = brought(contact, |part| part.joined);
+        let others = record_contacts::record_id.eq(id).and(record_contacts::contact_id.ne(joined));
         let others = record_contacts::table.filter(record_contacts::org_id.eq(org).and(others));
         unused("account", id, any!(t, others))?;
-        let others = people::account_id.eq(id).and(people::id.ne(contact));
+        let given = brought(contact, |part| part.given_account);
+        let others = people::account_id.eq(id).and(people::id.ne(given));
         unused("account", id, any!(t, people::table.filter(people::org_id.eq(org).and(others))))?;
+        let deal = brought(undo.opportunity.as_ref(), |part| part.given_account);
         let others = opportunities::account_id.eq(id).and(opportunities::id.ne(deal));
         let others = opportunities::table.filter(opportunities::org_id.eq(org).and(others));
         unused("account", id, any!(t, others))?;
@@ -187,7 +198,15 @@ async fn take_back_contact(t: &mut TenantTx, part: &Part, account: Uuid) -> Resu
             crm_contacts::update(t, part.id, Edit::patch(one("account_id", Value::Null))).await?;
         }
     }
-    if part.joined {
+    // Whose primary account it has become since, belongs to it.
+    let primary = people::table
+        .filter(people::org_id.eq(t.org()).and(people::id.eq(part.id)))
+        .select(people::account_id)
+        .for_update()
+        .first::<Option<Uuid>>(t.conn()?)
+        .await
+        .optional()?;
+    if part.joined && primary.is_some_and(|primary| primary != Some(account)) {
         contacts::part(t, account, part.id).await?;
     }
     Ok(())

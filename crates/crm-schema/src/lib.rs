@@ -1322,8 +1322,8 @@ diesel::table! {
         kind -> Text,
         bucket -> Text,
         count -> BigInt,
-        amount -> BigInt,
-        weighted -> BigInt,
+        amount -> Numeric,
+        weighted -> Numeric,
         day -> Nullable<Date>,
     }
 }

@@ -4,7 +4,7 @@ use crm_records::list::{Page, Params, Shaped, SortValues};
 use crm_records::{
     Base, Edit, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
 };
-use crm_schema::{record_teams, teams};
+use crm_schema::{record_teams, sales_goals, teams};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -100,7 +100,8 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Team> {
     Ok(new)
 }
 
-/// Deletes a team to which no record is assigned: nobody is to lose sight of a record unawares.
+/// Deletes a team to which no record is assigned and for which no goal is set: nobody is to lose sight of a record unawares, and a goal
+/// without its team would be one of everybody.
 ///
 /// # Errors
 /// `Forbidden` without `teams.delete_team`; `NotFound`; `Stale`; `InUse`.
@@ -112,6 +113,10 @@ pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> 
         record_teams::table.filter(record_teams::org_id.eq(t.org()).and(record_teams::team_id.eq(id)));
     if diesel::select(diesel::dsl::exists(assigned)).get_result::<bool>(t.conn()?).await? {
         return Err(Error::Refused(Code::InUse, "records are assigned to this team".into()));
+    }
+    let aimed = sales_goals::table.filter(sales_goals::org_id.eq(t.org()).and(sales_goals::team_id.eq(id)));
+    if diesel::select(diesel::dsl::exists(aimed)).get_result::<bool>(t.conn()?).await? {
+        return Err(Error::Refused(Code::InUse, "sales goals are set for this team".into()));
     }
     deleted(t, TEAMS.kind, id).await
 }

@@ -8,7 +8,7 @@ use crm_opportunities::{FILTERS, OPPORTUNITIES, Opportunities, Opportunity};
 use crm_records::list::{Page, Shaped};
 
 use super::records::module_routes;
-use crate::extract::{AnyJson, Change, Ctx, IfMatch, Json, Pk, Query, View, created};
+use crate::extract::{AnyJson, Change, Ctx, IfMatch, Json, LinePk, Pk, Query, View, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
 use crate::problem::Problem;
@@ -31,23 +31,18 @@ pub(super) fn routes(r: &mut Routes) {
 }
 
 fn line_routes(r: &mut Routes) {
-    let one = "/api/opportunities/lines/{id}/";
+    let (all, one) = ("/api/opportunities/{id}/line-items/", "/api/opportunities/{id}/line-items/{line}/");
     r.add(
-        Op::get(
-            "/api/opportunities/{id}/lines/",
-            "list_opportunity_lines",
-            VIEW,
-            "The line items of one, in their order",
-        )
-        .lists(LINES)
-        .answers_page::<Line>(),
+        Op::get(all, "list_opportunity_lines", VIEW, "The line items of one, in their order")
+            .lists(LINES)
+            .answers_page::<Line>(),
         async |ctx: Ctx, id: Pk, query: Query| -> Result<web::Json<Page<Shaped<Line>>>, Problem> {
             Ok(web::Json(ctx.tenant(async |t| lines::list(t, id.0, &query.0).await).await?))
         },
     )
     .add(
         Op::post(
-            "/api/opportunities/{id}/lines/",
+            all,
             "add_opportunity_line",
             CHANGE,
             "Add a line item: the sum of them is the amount from then on",
@@ -56,16 +51,14 @@ fn line_routes(r: &mut Routes) {
         .answers::<Line>(201),
         async |ctx: Ctx, id: Pk, body: Json| -> Result<HttpResponse, Problem> {
             let line = ctx.tenant(async |t| lines::create(t, id.0, body.0).await).await?;
-            Ok(created("opportunities/lines", &line.base, &line))
+            Ok(created(&format!("opportunities/{}/line-items", id.0), &line.base, &line))
         },
     )
     .add(
-        Op::get(one, "get_opportunity_line", VIEW, "One line item; the id is the line's")
-            .shaped(LINES)
-            .answers::<Line>(200),
-        async |ctx: Ctx, id: Pk, view: View| -> Result<HttpResponse, Problem> {
+        Op::get(one, "get_opportunity_line", VIEW, "One line item").shaped(LINES).answers::<Line>(200),
+        async |ctx: Ctx, id: Pk, line: LinePk, view: View| -> Result<HttpResponse, Problem> {
             let found = ctx.tenant(async |t| {
-                let line = lines::find(t, id.0).await?;
+                let line = lines::find(t, id.0, line.0).await?;
                 Ok((line.base.clone(), view.shape(t, &LINES, line).await?))
             });
             let (base, line) = found.await?;
@@ -73,29 +66,34 @@ fn line_routes(r: &mut Routes) {
         },
     )
     .add(
-        Op::put(one, "replace_opportunity_line", CHANGE, "Replace a line item; the id is the line's")
+        Op::put(one, "replace_opportunity_line", CHANGE, "Replace a line item")
             .takes::<LineFields>()
             .answers::<Line>(200),
         change_line,
     )
     .add(
-        Op::patch(one, "change_opportunity_line", CHANGE, "Change a line item; the id is the line's")
+        Op::patch(one, "change_opportunity_line", CHANGE, "Change a line item")
             .takes::<LineFields>()
             .answers::<Line>(200),
         change_line,
     )
     .add(
-        Op::delete(one, "delete_opportunity_line", CHANGE, "Delete a line item; the id is the line's")
-            .refuses(&[422]),
-        async |ctx: Ctx, id: Pk, condition: IfMatch| -> Result<HttpResponse, Problem> {
-            ctx.tenant(async |t| lines::delete(t, id.0, &condition.0).await).await?;
+        Op::delete(one, "delete_opportunity_line", CHANGE, "Delete a line item").refuses(&[422]),
+        async |ctx: Ctx, id: Pk, line: LinePk, condition: IfMatch| -> Result<HttpResponse, Problem> {
+            ctx.tenant(async |t| lines::delete(t, id.0, line.0, &condition.0).await).await?;
             Ok(HttpResponse::NoContent().finish())
         },
     );
 }
 
-async fn change_line(ctx: Ctx, id: Pk, change: Change, view: View) -> Result<HttpResponse, Problem> {
-    let line = ctx.tenant(async |t| lines::update(t, id.0, change.0).await).await?;
+async fn change_line(
+    ctx: Ctx,
+    id: Pk,
+    line: LinePk,
+    change: Change,
+    view: View,
+) -> Result<HttpResponse, Problem> {
+    let line = ctx.tenant(async |t| lines::update(t, id.0, line.0, change.0).await).await?;
     Ok(view.ok(&line.base, &line))
 }
 

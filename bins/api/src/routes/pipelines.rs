@@ -16,7 +16,7 @@ use crate::problem::Problem;
 const ALL: &str = "/api/leads/pipelines/";
 const ONE: &str = "/api/leads/pipelines/{id}/";
 const ITS_STAGES: &str = "/api/leads/pipelines/{id}/stages/";
-const ORDER: &str = "/api/leads/pipelines/{id}/reorder/";
+const ORDER: &str = "/api/leads/pipelines/{id}/stages/reorder/";
 const STAGE: &str = "/api/leads/stages/{id}/";
 
 pub(super) fn routes(r: &mut Routes) {
@@ -132,7 +132,7 @@ async fn find(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
             Ok((pipeline.base.clone(), view.shape(t, &PIPELINES, pipeline).await?))
         })
         .await?;
-    // Its stages change without it.
+    // Its stages change without it, and so do its leads.
     Ok(view.composed(&base, &pipeline))
 }
 
@@ -178,7 +178,8 @@ async fn find_stage(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Proble
             Ok((stage.base.clone(), view.shape(t, &STAGES, stage).await?))
         })
         .await?;
-    Ok(view.ok(&base, &stage))
+    // Its leads come and go without it.
+    Ok(view.composed(&base, &stage))
 }
 
 async fn update_stage(ctx: Ctx, id: Pk, change: Change, view: View) -> Result<HttpResponse, Problem> {

@@ -435,3 +435,168 @@ async fn a_conversion_is_undone_while_nobody_has_used_what_it_made() {
     refused("opportunity", &deal).await;
     assert_eq!(ann.conversion(&lead).await.expect(200)["opportunity_id"], Value::Null);
 }
+
+#[actix_web::test]
+async fn what_hangs_on_a_lead_is_not_read_through_its_contact_nor_at_a_deal_that_was_there() {
+    let ann = TestApp::new().await.founder().await;
+    let bob = ann.colleague("USER").await;
+    let person = json!({"first_name": "Grace", "last_name": "Hopper", "email": "grace@example.com"});
+    let person = ann.post("/api/contacts/", &person).await.expect(201);
+    let his = json!({"name": "Bob's", "assigned_to": [bob.member["id"]], "contacts": [person["id"]]});
+    ann.post("/api/accounts/", &his).await.expect(201);
+    let deal = json!({"name": "Bob's", "assigned_to": [bob.member["id"]]});
+    let deal = ann.post("/api/opportunities/", &deal).await.expect(201);
+    let lead = ann.lead(grace()).await;
+    ann.post(&format!("/api/leads/comment/{}/", id(&lead)), &json!({"comment": "secret"})).await.expect(201);
+    let file = ann.upload(&format!("/api/leads/attachment/{}/", id(&lead)), "a.txt", b"a").await.expect(201);
+    let conversion = ann.convert_lead(&lead, json!({"opportunity": {"id": deal["id"]}})).await.expect(200);
+    assert_eq!(conversion["contact_id"], person["id"]);
+    let none = json!([]);
+    for (module, record) in [("contacts", &person), ("opportunities", &deal)] {
+        bob.record(module, &record["id"]).await;
+        for what in ["comment", "attachment"] {
+            let path = format!("/api/{module}/{what}/{}/", id(record));
+            assert_eq!(bob.get(&path).await.expect(200)["results"], none, "{path}");
+        }
+    }
+    let bytes = bob.get(&format!("/api/attachments/{}/download/", id(&file))).await;
+    assert_eq!(bytes.status, 404, "nor by its own address");
+
+    // A contact that was made may come to other accounts later.
+    let lead = ann.lead(json!({"email": "new@example.com", "company_name": "New"})).await;
+    ann.post(&format!("/api/leads/comment/{}/", id(&lead)), &json!({"comment": "secret"})).await.expect(201);
+    let made = ann.convert_lead(&lead, json!({})).await.expect(200)["contact_id"].clone();
+    let his = json!({"name": "Bob's too", "assigned_to": [bob.member["id"]], "contacts": [made]});
+    ann.post("/api/accounts/", &his).await.expect(201);
+    let path = format!("/api/contacts/comment/{}/", made.as_str().unwrap());
+    assert_eq!(bob.get(&path).await.expect(200)["results"], none);
+}
+
+#[actix_web::test]
+async fn who_may_only_look_at_an_account_and_a_contact_changes_neither_by_a_conversion() {
+    let ann = TestApp::new().await.founder().await;
+    let all = |actions: &[&str]| json!({"actions": actions, "scope": "all"});
+    let grants = json!({
+        "leads": all(&["view", "add", "change"]), "accounts": all(&["view"]), "contacts": all(&["view"]),
+        "opportunities": all(&["view", "add"]),
+    });
+    ann.post("/api/roles/", &json!({"name": "Qualifier", "grants": grants})).await.expect(201);
+    let bob = ann.colleague("Qualifier").await;
+    let account = ann.post("/api/accounts/", &json!({"name": "Navy Ltd"})).await.expect(201);
+    let person = json!({"first_name": "G", "last_name": "H", "email": "grace@example.com"});
+    let person = ann.post("/api/contacts/", &person).await.expect(201);
+    let mut body = grace();
+    body["assigned_to"] = json!([bob.member["id"]]);
+    let lead = bob.lead(body).await;
+    let conversion = bob.convert_lead(&lead, json!({})).await.expect(200);
+    assert_eq!(ids(&conversion)[..2], [account["id"].clone(), person["id"].clone()]);
+    assert_eq!(ann.record("accounts", &account["id"]).await, account, "nobody was put on it");
+    assert_eq!(ann.record("contacts", &person["id"]).await, person, "it came to no account");
+    let deal = ann.record("opportunities", &conversion["opportunity_id"]).await;
+    assert_eq!((&deal["account_id"], &deal["contacts"]), (&account["id"], &json!([person["id"]])));
+}
+
+#[actix_web::test]
+async fn leads_of_one_company_that_are_converted_at_once_come_to_one_account() {
+    let ann = TestApp::new().await.founder().await;
+    let mut leads = Vec::new();
+    for n in 0..6 {
+        let body = json!({"company_name": "Navy Ltd", "email": format!("p{n}@example.com")});
+        leads.push(ann.lead(body).await);
+    }
+    let same = json!({"contact": {"email": "one@example.com"}});
+    let replies = join_all(leads.iter().map(|lead| ann.convert_lead(lead, same.clone()))).await;
+    let answers: Vec<Value> = replies.into_iter().map(|reply| reply.expect(200)).collect();
+    assert!(answers.iter().all(|answer| ids(answer)[..2] == ids(&answers[0])[..2]), "{answers:?}");
+    assert_eq!(ann.counts().await, [1, 1, 6], "and each to a deal of its own");
+}
+
+#[actix_web::test]
+async fn a_deal_that_another_conversion_uses_is_not_undone_under_it() {
+    let ann = TestApp::new().await.founder().await;
+    let lead = ann.lead(grace()).await;
+    let first = ann.convert_lead(&lead, json!({})).await.expect(200);
+    let second = ann.lead(json!({"company_name": "Other", "email": "o@example.com"})).await;
+    let body = json!({"contact": false, "opportunity": {"id": first["opportunity_id"]}});
+    ann.convert_lead(&second, body).await.expect(200);
+    let reply = ann.unconvert(&lead).await;
+    assert!(reply.json()["detail"].as_str().unwrap().contains("opportunity"), "{reply:?}");
+    assert_eq!(reply.problem(409).0, "conflict");
+    ann.record("opportunities", &first["opportunity_id"]).await;
+    ann.unconvert(&second).await.expect(200);
+    ann.unconvert(&lead).await.expect(200);
+    assert_eq!(ann.counts().await, [0, 0, 0]);
+}
+
+#[actix_web::test]
+async fn a_contact_that_came_to_the_account_later_keeps_it() {
+    let ann = TestApp::new().await.founder().await;
+    let mut second = grace();
+    second["email"] = json!("second@example.com");
+    for (body, account) in [(grace(), None), (second, Some("Navy Ltd"))] {
+        let home = json!({"name": format!("Home of {}", body["email"])});
+        let home = ann.post("/api/accounts/", &home).await.expect(201);
+        if let Some(name) = account {
+            ann.post("/api/accounts/", &json!({"name": name})).await.expect(201);
+        }
+        let person =
+            json!({"first_name": "G", "last_name": "H", "email": body["email"], "account_id": home["id"]});
+        let person = ann.post("/api/contacts/", &person).await.expect(201);
+        let at = format!("/api/contacts/{}/", id(&person));
+        let lead = ann.lead(body).await;
+        let to = ann.convert_lead(&lead, json!({})).await.expect(200)["account_id"].clone();
+        ann.patch(&at, &json!({"account_id": to})).await.expect(200);
+        if account.is_none() {
+            // It was made, and is used now.
+            assert_eq!(ann.unconvert(&lead).await.problem(409).0, "conflict");
+            assert_eq!(ann.record("contacts", &person["id"]).await["account_id"], to);
+            ann.patch(&at, &json!({"account_id": home["id"]})).await.expect(200);
+            ann.unconvert(&lead).await.expect(200);
+            assert_eq!(ann.record("contacts", &person["id"]).await["accounts"], json!([home["id"]]));
+        } else {
+            ann.unconvert(&lead).await.expect(200);
+            let now = ann.record("contacts", &person["id"]).await;
+            assert_eq!(now["account_id"], to);
+            assert!(now["accounts"].as_array().unwrap().contains(&to), "{now}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_converted_lead_is_replaced_without_its_status_being_said() {
+    let ann = TestApp::new().await.founder().await;
+    let lead = ann.lead(grace()).await;
+    ann.convert_lead(&lead, json!({})).await.expect(200);
+    let at = format!("/api/leads/{}/", id(&lead));
+    let mut body = grace();
+    body.as_object_mut().unwrap().remove("status");
+    body["city"] = json!("Bonn");
+    let now = ann.put(&at, &body).await.expect(200);
+    assert_eq!((&now["status"], &now["city"]), (&json!("converted"), &json!("Bonn")));
+    for status in [json!("closed"), Value::Null] {
+        body["status"] = status;
+        assert_eq!(ann.put(&at, &body).await.problem(409).1, ["status"]);
+    }
+    let open = ann.lead(json!({"title": "Open", "status": "assigned"})).await;
+    let open = ann.put(&format!("/api/leads/{}/", id(&open)), &json!({"title": "Open"})).await.expect(200);
+    assert_eq!(open["status"], Value::Null, "of any other lead it is cleared, as PUT does");
+}
+
+#[actix_web::test]
+async fn names_that_are_too_long_together_are_cut() {
+    let ann = TestApp::new().await.founder().await;
+    let long = |letter: &str| letter.repeat(255);
+    for (company, first) in
+        [(Some(long("c")), Some(long("f"))), (None, Some(long("f"))), (Some(long("é")), None)]
+    {
+        let body = json!({
+            "company_name": company, "first_name": first, "last_name": long("l"),
+            "email": format!("{}@example.com", uuid::Uuid::now_v7()),
+        });
+        let conversion = ann.convert_lead(&ann.lead(body).await, json!({})).await.expect(200);
+        for (module, key) in [("accounts", "account_id"), ("opportunities", "opportunity_id")] {
+            let name = ann.record(module, &conversion[key]).await["name"].as_str().unwrap().chars().count();
+            assert!((200..=255).contains(&name), "{module}: {name}");
+        }
+    }
+}

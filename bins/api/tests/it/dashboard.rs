@@ -2,16 +2,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Utc};
 use crm_core::{Caller, OrgInfo};
-use crm_records::tally::{self, Tally};
-use crm_schema::{leads, stage_aging};
+use crm_schema::stage_aging;
 use crm_testkit::fresh_database;
-use diesel::{BoolExpressionMethods, ExpressionMethods, QueryDsl};
+use diesel::ExpressionMethods;
 use diesel_async::RunQueryDsl;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::app::{Person, TestApp};
 
@@ -106,24 +104,10 @@ impl Person {
         Caller::system(OrgInfo { id, name: String::new(), currency: "EUR".into(), timezone: chrono_tz::UTC })
     }
 
-    /// What a conversion does to the status of a lead.
+    /// Converts a lead into an account and a deal.
     async fn convert(&self, lead: &Value) {
-        let id: Uuid = lead["id"].as_str().unwrap().parse().unwrap();
-        let bucket = |status: &Value| {
-            let (status, rating) = (status.as_str().unwrap_or_default(), lead["rating"].as_str());
-            let tally = Tally::one(format!("{status}|{}", rating.unwrap_or_default()));
-            let day = lead["next_follow_up"].as_str().filter(|_| !["converted", "closed"].contains(&status));
-            day.map_or(tally.clone(), |day| tally.due("follow_up", day.parse().unwrap()))
-        };
-        let (old, new) = (bucket(&lead["status"]), bucket(&json!("converted")));
-        let program = self.the_program();
-        let converted = self.app.db.tenant(&program, async |t| -> crm_core::Result<()> {
-            let this = leads::table.filter(leads::org_id.eq(t.org()).and(leads::id.eq(id)));
-            let set = leads::status.eq("converted");
-            diesel::update(this).set(set).execute(t.conn()?).await?;
-            tally::moved(t, "lead", [old], [new]).await
-        });
-        converted.await.unwrap();
+        let path = format!("/api/leads/{}/convert/", lead["id"].as_str().unwrap());
+        self.post(&path, &json!({"contact": false, "opportunity": true})).await.expect(200);
     }
 }
 

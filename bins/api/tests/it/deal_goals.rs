@@ -118,6 +118,15 @@ async fn a_goal_is_read_and_written_back_and_deleted() {
     assert_eq!(ann.get(&goal_path(&made)).await.problem(404).0, "not_found");
 }
 
+/// What is summed of all deals without looking at them is what is summed by looking at each.
+async fn sums_are_true(ann: &Person) {
+    for path in ["totals/?", "forecast/?months=3&"] {
+        let path = format!("/api/opportunities/{path}");
+        let all = ann.get(path.trim_end_matches(['?', '&'])).await.expect(200);
+        assert_eq!(all, ann.get(&format!("{path}created_at__gte=2000-01-01")).await.expect(200), "{path}");
+    }
+}
+
 #[actix_web::test]
 async fn a_forecast_adds_up_by_month_and_never_euros_to_dollars() {
     let ann = TestApp::new().await.founder().await;
@@ -154,6 +163,29 @@ async fn a_forecast_adds_up_by_month_and_never_euros_to_dollars() {
     ] {
         assert_eq!(ahead[bucket], json!([want]), "{bucket}");
     }
+    sums_are_true(&ann).await;
+    for (further, day) in [
+        (json!({"is_active": false, "stage": "PROPOSAL", "amount": "6", "currency": "USD"}), json!(next)),
+        (
+            json!({"is_active": false, "stage": "CLOSED_WON", "amount": "6", "currency": "EUR"}),
+            json!(today()),
+        ),
+        (json!({"is_active": false, "stage": "PROPOSAL"}), Value::Null),
+        (json!({"stage": "CLOSED_LOST", "amount": "6", "currency": "EUR"}), json!(today())),
+    ] {
+        let mut body = further;
+        body["name"] = json!(uuid::Uuid::now_v7());
+        body["closed_on"] = day;
+        let deal = ann.deal(body).await;
+        sums_are_true(&ann).await;
+        let path = format!("/api/opportunities/{}/", deal["id"].as_str().unwrap());
+        ann.patch(&path, &json!({"is_active": true, "stage": "NEGOTIATION", "closed_on": null}))
+            .await
+            .expect(200);
+        sums_are_true(&ann).await;
+        ann.delete(&path).await;
+    }
+    sums_are_true(&ann).await;
     let bobs = bob.get("/api/opportunities/forecast/").await.expect(200);
     assert_eq!(bobs["months"][1]["currencies"], json!([sum("USD", 1, "3.00", "1.50")]));
     assert_eq!(ann.get("/api/opportunities/forecast/?months=0").await.problem(400).1, ["months"]);
@@ -212,6 +244,7 @@ async fn a_deal_that_is_red_is_one_that_the_filter_finds_and_its_people_are_told
         assert_eq!(rotten["count"], red, "after {days} more days");
         let totals = ann.get("/api/opportunities/totals/").await.expect(200);
         assert_eq!(totals["stalled"], red);
+        sums_are_true(&ann).await;
         seen.push((rows[0]["aging_status"].as_str().unwrap().to_owned(), rows[0]["days_in_stage"].clone()));
     }
     // Half as much again as seven days is ten and a half: the eleventh whole day.
@@ -252,4 +285,39 @@ async fn a_milestone_is_told_once_and_anew_for_another_goal() {
     assert_eq!((&again["milestone"], &again["progress_percent"]), (&json!(0), &json!(57)));
     assert_eq!(told().await, [(bob.email.clone(), json!(50))]);
     assert_eq!(ann.get(&goal_path(&made)).await.expect(200)["milestone"], 50);
+}
+
+#[actix_web::test]
+async fn a_team_that_goals_are_set_for_is_not_deleted_under_them() {
+    let ann = TestApp::new().await.founder().await;
+    let team = ann.post("/api/teams/", &json!({"name": "East"})).await.expect(201);
+    let path = format!("/api/teams/{}/", team["id"].as_str().unwrap());
+    let goal = ann.post(GOALS, &goal(json!({"team_id": team["id"], "is_active": false}))).await.expect(201);
+    assert_eq!(ann.delete(&path).await.problem(409).0, "in_use");
+    assert_eq!(ann.get(&goal_path(&goal)).await.expect(200)["team_id"], team["id"]);
+    assert_eq!(ann.delete(&goal_path(&goal)).await.status, 204);
+    assert_eq!(ann.delete(&path).await.status, 204);
+}
+
+#[actix_web::test]
+async fn whoever_is_suspended_is_reminded_of_nothing() {
+    let database = fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let (bob, eve) = (ann.colleague("USER").await, ann.colleague("USER").await);
+    let both = json!([bob.member_id(), eve.member_id()]);
+    let team = ann.post("/api/teams/", &json!({"name": "East", "users": both})).await.expect(201);
+    ann.deal(json!({"name": "Both's", "stage": "PROPOSAL", "assigned_to": both})).await;
+    ann.won(json!({"assigned_to": both, "amount": "60"})).await;
+    ann.post(GOALS, &goal(json!({"assigned_to": bob.member_id()}))).await.expect(201);
+    ann.post(GOALS, &goal(json!({"team_id": team["id"]}))).await.expect(201);
+    let status = format!("/api/user/{}/status/", bob.member_id());
+    ann.post(&status, &json!({"status": "inactive"})).await.expect(200);
+    app.put_job(crm_opportunities::reminders::MILESTONES, &ann).await;
+    let told: Vec<_> = app.mails("goal_milestone").await.into_iter().map(|mail| mail.to).collect();
+    assert_eq!(told, [eve.email.clone()]);
+    app.db.clock().advance(TimeDelta::days(60));
+    app.put_job(crm_opportunities::reminders::STALE, &ann).await;
+    let told: Vec<_> = app.mails("stale_deals").await.into_iter().map(|mail| mail.to).collect();
+    assert_eq!(told, [eve.email.clone()]);
 }

@@ -9,17 +9,32 @@ fn path(record: &Value) -> String {
 }
 
 fn lines(deal: &Value) -> String {
-    format!("{}lines/", path(deal))
+    format!("{}line-items/", path(deal))
 }
 
 fn one(line: &Value) -> String {
-    format!("/api/opportunities/lines/{}/", line["id"].as_str().unwrap())
+    let [deal, line] = ["opportunity_id", "id"].map(|key| line[key].as_str().unwrap());
+    format!("/api/opportunities/{deal}/line-items/{line}/")
 }
 
 impl Person {
     async fn product(&self, body: Value) -> Value {
         self.post("/api/products/", &body).await.expect(201)
     }
+}
+
+#[actix_web::test]
+async fn a_line_is_found_under_its_own_deal_alone() {
+    let ann = TestApp::new().await.founder().await;
+    let (deal, other) =
+        (ann.deal(json!({"name": "Chairs"})).await, ann.deal(json!({"name": "Tables"})).await);
+    let line = ann.post(&lines(&deal), &json!({"name": "Chair"})).await.expect(201);
+    let astray = format!("{}{}/", lines(&other), line["id"].as_str().unwrap());
+    assert_eq!(ann.get(&astray).await.problem(404).0, "not_found");
+    assert_eq!(ann.patch(&astray, &json!({"name": "x"})).await.problem(404).0, "not_found");
+    assert_eq!(ann.delete(&astray).await.problem(404).0, "not_found");
+    assert_eq!(ann.get(&format!("{}x/", lines(&deal))).await.problem(404).0, "not_found");
+    assert_eq!(ann.get(&one(&line)).await.expect(200), line);
 }
 
 #[actix_web::test]

@@ -8,7 +8,8 @@ use crate::app::TestApp;
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 fn example(path: &str) -> String {
-    path.replace("{id}", "0190b5a0-0000-7000-8000-000000000000")
+    let id = "0190b5a0-0000-7000-8000-000000000000";
+    path.replace("{id}", id).replace("{line}", id)
 }
 
 fn method(word: &str) -> Method {
@@ -134,7 +135,7 @@ async fn every_documented_parameter_is_understood() {
     let lead = ann.lead(json!({"title": "x"})).await;
     let document = ann.get("/api/schema/").await.expect(200);
     for (path, item) in document["paths"].as_object().unwrap() {
-        let at = path.replace("{id}", lead["id"].as_str().unwrap());
+        let at = example(&path.replace("{id}", lead["id"].as_str().unwrap()));
         if path.starts_with("/api/platform/") {
             continue;
         }

@@ -78,7 +78,7 @@ async fn one_of_each(ann: &Person) -> Vec<String> {
 async fn deals(ann: &Person) -> Vec<String> {
     let product = ann.post("/api/products/", &json!({"name": "Secret"})).await.expect(201);
     let deal = ann.post("/api/opportunities/", &json!({"name": "Secret"})).await.expect(201);
-    let lines = format!("/api/opportunities/{}/lines/", deal["id"].as_str().unwrap());
+    let lines = format!("/api/opportunities/{}/line-items/", deal["id"].as_str().unwrap());
     let line = ann.post(&lines, &json!({"name": "Secret"})).await.expect(201);
     let goal = json!({
         "name": "Secret", "goal_type": "DEALS_CLOSED", "target_value": 1, "period_type": "CUSTOM", "period_start": "2026-01-01",
@@ -107,16 +107,17 @@ async fn on_every_route_another_organizations_id_answers_as_one_that_never_exist
             continue;
         }
         let body = op.body.as_ref().map(|_| json!({}));
+        // The line is there, whatever stands before it.
+        let at = |id: &str| op.path.replace("{id}", id).replace("{line}", &ids[ids.len() - 2]);
         for id in &ids {
-            let theirs = eve.request(op.method.clone(), &op.path.replace("{id}", id), body.as_ref()).await;
-            let nowhere =
-                eve.request(op.method.clone(), &op.path.replace("{id}", UNKNOWN), body.as_ref()).await;
+            let theirs = eve.request(op.method.clone(), &at(id), body.as_ref()).await;
+            let nowhere = eve.request(op.method.clone(), &at(UNKNOWN), body.as_ref()).await;
             assert_eq!(theirs.status, 404, "{} {} {id}: {}", op.method, op.path, theirs.json());
             assert_eq!(without(&theirs, id), without(&nowhere, UNKNOWN), "{} {}", op.method, op.path);
         }
         if op.method == actix_web::http::Method::GET {
             for id in &ids {
-                if ann.get(&op.path.replace("{id}", id)).await.status == 200 {
+                if ann.get(&at(id)).await.status == 200 {
                     answered.insert(op.path);
                 }
             }

@@ -36,6 +36,7 @@ mod permissions;
 mod pipelines;
 mod products;
 mod retries;
+mod sales;
 mod search;
 mod shared_documents;
 mod sign_in;

@@ -98,7 +98,7 @@ async fn a_pipeline_comes_with_stages_and_its_stages_have_an_order() {
         .map(|stage| stage["id"].clone())
         .collect();
     ids.reverse();
-    let reorder = format!("{}reorder/", at(&pipeline));
+    let reorder = format!("{}stages/reorder/", at(&pipeline));
     ann.put(&reorder, &json!({"stage_ids": ids})).await.expect(200);
     assert_eq!(names().await, "Trial Lost Won Proposal Qualified Contacted New");
     ids.reverse();
@@ -200,6 +200,70 @@ async fn what_holds_leads_stays_in_use() {
 }
 
 #[actix_web::test]
+async fn leads_that_were_converted_in_a_stage_do_not_hold_it() {
+    let ann = TestApp::new().await.founder().await;
+    let pipeline = ann.pipeline("Sales").await;
+    let [first, won] = [&pipeline["stages"][0], &pipeline["stages"][4]];
+    let mut leads = Vec::new();
+    for n in 0..2 {
+        let lead = ann.lead(json!({"title": "Card", "email": format!("{n}@example.com")})).await;
+        ann.move_lead(&lead, json!({"stage_id": first["id"]})).await.expect(200);
+        leads.push(lead);
+    }
+    let counts = async || {
+        let shown = ann.get(&at(&pipeline)).await.expect(200);
+        let listed = ann.get(ALL).await.expect(200)["results"].as_array().unwrap().clone();
+        assert!(listed.iter().all(|pipeline| *pipeline == shown), "{listed:?}");
+        let stages = ann.get(&format!("{}stages/", at(&pipeline))).await.expect(200);
+        assert_eq!(stages["results"], shown["stages"]);
+        let one = ann.get(&stage_at(first)).await.expect(200);
+        let stages = shown["stages"].as_array().unwrap();
+        assert_eq!(stages.first().unwrap_or(&one)["lead_count"], one["lead_count"]);
+        (shown["stage_count"].clone(), shown["lead_count"].clone(), one["lead_count"].clone())
+    };
+    assert_eq!(counts().await, (json!(6), json!(2), json!(2)));
+    let held = ann.delete(&stage_at(first)).await;
+    assert_eq!(held.problem(409).0, "in_use");
+    for lead in &leads {
+        ann.move_lead(lead, json!({"stage_id": won["id"]})).await.expect(200);
+    }
+    assert_eq!(counts().await, (json!(6), json!(0), json!(0)));
+    let read = ann.get(&at(&pipeline)).await.expect(200);
+    ann.move_lead(&ann.lead(json!({"title": "Other"})).await, json!({"stage_id": first["id"]}))
+        .await
+        .expect(200);
+    let mut back = read.clone();
+    back["description"] = json!("written back as it was read");
+    ann.put(&at(&pipeline), &back).await.expect(200);
+    let mut back = ann.get(&stage_at(first)).await.expect(200);
+    back["lead_count"] = json!(0);
+    ann.put(&stage_at(first), &back).await.expect(200);
+    assert_eq!(ann.delete(&at(&pipeline)).await.problem(409).0, "in_use", "one lead is in it");
+
+    assert_eq!(ann.delete(&stage_at(won)).await.status, 204);
+    let lead = format!("/api/leads/{}/", id(&leads[0]));
+    let now = ann.get(&lead).await.expect(200);
+    assert_eq!((&now["status"], &now["stage_id"]), (&json!("converted"), &Value::Null));
+    let history = ann.get(&format!("{lead}history/")).await.expect(200);
+    assert_eq!(history["results"][0]["fields"], json!({"stage_id": [won["id"], null]}));
+    assert_eq!(history["results"][0]["version"], now["version"]);
+    ann.request(Method::POST, &format!("{lead}unconvert/"), None).await.expect(200);
+}
+
+#[actix_web::test]
+async fn a_lead_whose_pipeline_went_out_of_use_comes_back_to_the_board_of_statuses() {
+    let ann = TestApp::new().await.founder().await;
+    let pipeline = ann.pipeline("Sales").await;
+    let lead = ann.lead(json!({"title": "Card", "email": "a@example.com", "status": "assigned"})).await;
+    ann.move_lead(&lead, json!({"stage_id": pipeline["stages"][4]["id"]})).await.expect(200);
+    assert_eq!(ann.delete(&at(&pipeline)).await.status, 204, "a converted lead does not hold it");
+    let path = format!("/api/leads/{}/unconvert/", id(&lead));
+    let back = ann.request(Method::POST, &path, None).await.expect(200);
+    assert_eq!((&back["status"], &back["stage_id"]), (&json!("assigned"), &Value::Null));
+    assert_eq!(ann.lead_column("", "Assigned").await, ["Card"]);
+}
+
+#[actix_web::test]
 async fn members_read_pipelines_and_only_administrators_write_them() {
     let app = TestApp::new().await;
     let ann = app.founder().await;
@@ -215,7 +279,7 @@ async fn members_read_pipelines_and_only_administrators_write_them() {
         (Method::PATCH, at(&pipeline)),
         (Method::DELETE, at(&pipeline)),
         (Method::POST, format!("{}stages/", at(&pipeline))),
-        (Method::PUT, format!("{}reorder/", at(&pipeline))),
+        (Method::PUT, format!("{}stages/reorder/", at(&pipeline))),
         (Method::PATCH, stage_at(stage)),
         (Method::DELETE, stage_at(stage)),
     ] {

@@ -118,6 +118,7 @@ async fn a_submission_becomes_a_lead_as_the_form_says() {
         ("description", json!("Two\r\nhundred")),
         ("status", json!("assigned")),
         ("source", json!("campaign")),
+        ("is_active", json!(true)),
         ("created_by", Value::Null),
         ("assigned_to", json!([bob.member_id()])),
         ("tags", json!([tag["id"]])),

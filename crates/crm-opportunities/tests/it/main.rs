@@ -9,7 +9,7 @@ use crm_access::BuiltinRole;
 use crm_core::{Caller, Db, Error, Result};
 use crm_opportunities::{Opportunity, OpportunityFields, Stage, lines};
 use crm_records::list::Params;
-use crm_records::tally::{self, Sum};
+use crm_records::tally::{self, Sum, Tally};
 use crm_records::{Edit, Precondition, RecordInput};
 use crm_schema::opportunities;
 use crm_testkit::{member, org};
@@ -153,4 +153,22 @@ async fn the_tally_is_as_true_as_the_rows_whatever_is_done() {
     let told: BTreeMap<_, _> = told.into_iter().map(|of| ((of.bucket, of.from), of.sum)).collect();
     assert_eq!(told, counted);
     assert!(deals.len() > 5);
+}
+
+#[tokio::test]
+async fn no_deal_is_refused_for_the_sake_of_a_sum() {
+    let db = crm_testkit::shared_db().await;
+    let system = org(&db, "EUR").await;
+    // Often enough for the sums to be folded into one.
+    for _ in 0..300 {
+        let big = Tally {
+            bucket: "CLOSED_WON|EUR".into(),
+            due: None,
+            amount: i64::MAX / 4,
+            weighted: i64::MAX / 4,
+        };
+        db.tenant(&system, async |t| tally::moved(t, "opportunity", None, [big]).await).await.unwrap();
+    }
+    let told = db.tenant(&system, async |t| tally::read(t, &["opportunity"], &[]).await).await.unwrap();
+    assert_eq!(told.first().unwrap().sum, Sum { count: 300, amount: i64::MAX, weighted: i64::MAX });
 }

@@ -136,6 +136,17 @@ pub enum Clause {
         /// What may be looked at beside that.
         neighbours: Option<Neighbours>,
     },
+    /// Created by the member, assigned to the member, or on one of the teams: asked of each row by itself, where few rows are met.
+    OwnEach {
+        /// The table.
+        table: &'static str,
+        /// The organization.
+        org: Uuid,
+        /// The member.
+        member: Uuid,
+        /// The member's teams.
+        teams: Value,
+    },
     /// `(table.a, table.b, …) op (…)`.
     Tuple(&'static str, Vec<&'static str>, &'static str, Vec<Value>),
     /// Not so.
@@ -155,6 +166,16 @@ impl Clause {
         value: Value,
     ) -> Self {
         Self::Compare { table, column, operator, value }
+    }
+
+    /// The same condition for a row that another one leads to: a member's records are not gathered for the sake of a few.
+    pub(super) fn each(self) -> Self {
+        match self {
+            Self::Own { table, org, member, teams, neighbours: None } => {
+                Self::OwnEach { table, org, member, teams }
+            }
+            other => other,
+        }
     }
 
     fn walk<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
@@ -237,6 +258,33 @@ impl Clause {
                 out.push_sql(")");
                 Ok(())
             }
+            Self::OwnEach { table, org, member, teams } => {
+                out.push_sql("(");
+                name(out, table, "created_by")?;
+                out.push_sql(" = ");
+                out.push_bind_param::<sql_types::Uuid, _>(member)?;
+                for (link, column) in [("record_assignees", "membership_id"), ("record_teams", "team_id")] {
+                    out.push_sql(" OR EXISTS (SELECT FROM ");
+                    out.push_identifier(link)?;
+                    out.push_sql(" own WHERE own.org_id = ");
+                    out.push_bind_param::<sql_types::Uuid, _>(org)?;
+                    out.push_sql(" AND own.record_id = ");
+                    name(out, table, "id")?;
+                    out.push_sql(" AND own.");
+                    out.push_identifier(column)?;
+                    if column == "team_id" {
+                        out.push_sql(" = ANY(");
+                        teams.bind(out)?;
+                        out.push_sql(")");
+                    } else {
+                        out.push_sql(" = ");
+                        out.push_bind_param::<sql_types::Uuid, _>(member)?;
+                    }
+                    out.push_sql(")");
+                }
+                out.push_sql(")");
+                Ok(())
+            }
             Self::Tuple(table, columns, operator, values) => {
                 out.push_sql("(");
                 for (i, column) in columns.iter().enumerate() {
@@ -265,7 +313,7 @@ impl Clause {
     }
 }
 
-fn name(out: &mut AstPass<'_, '_, Pg>, table: &str, column: &str) -> QueryResult<()> {
+pub(super) fn name(out: &mut AstPass<'_, '_, Pg>, table: &str, column: &str) -> QueryResult<()> {
     out.push_identifier(table)?;
     out.push_sql(".");
     out.push_identifier(column)
@@ -320,72 +368,5 @@ expression!(Where, sql_types::Bool);
 impl QueryFragment<Pg> for Where {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         joined(&self.0, " AND ", "TRUE", &mut out)
-    }
-}
-
-/// Columns and directions (`true`: descending).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OrderBy {
-    pub(super) table: &'static str,
-    pub(super) keys: Vec<(&'static str, bool)>,
-}
-
-expression!(OrderBy, sql_types::Bool);
-
-impl QueryFragment<Pg> for OrderBy {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (i, (column, descending)) in self.keys.iter().enumerate() {
-            out.push_sql(if i == 0 { "" } else { ", " });
-            name(&mut out, self.table, column)?;
-            out.push_sql(if *descending { " DESC" } else { " ASC" });
-        }
-        Ok(())
-    }
-}
-
-/// The rows in their order, and how many of them: what stands behind ORDER BY to the end of the statement.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slice {
-    pub(super) order: OrderBy,
-    pub(super) limit: usize,
-    pub(super) offset: i64,
-}
-
-impl Slice {
-    /// As literals in the text, limits let PostgreSQL keep one plan; few of them keep the statements few.
-    const LIMITS: [usize; 5] = [11, 26, 51, 101, 201];
-}
-
-expression!(Slice, sql_types::Bool);
-
-impl QueryFragment<Pg> for Slice {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.order.walk_ast(out.reborrow())?;
-        let limit = Self::LIMITS.into_iter().find(|limit| *limit >= self.limit).unwrap_or(self.limit);
-        out.push_sql(&format!(" LIMIT {limit}"));
-        if self.offset > 0 {
-            out.push_sql(" OFFSET ");
-            out.push_bind_param::<sql_types::BigInt, _>(&self.offset)?;
-        }
-        Ok(())
-    }
-}
-
-/// Selects the values a row is sorted by, as text, for the cursor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SortKeys(pub(super) OrderBy);
-
-expression!(SortKeys, sql_types::Array<sql_types::Nullable<sql_types::Text>>);
-
-impl QueryFragment<Pg> for SortKeys {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("ARRAY[");
-        for (i, (column, _)) in self.0.keys.iter().enumerate() {
-            out.push_sql(if i == 0 { "" } else { ", " });
-            name(&mut out, self.0.table, column)?;
-            out.push_sql("::text");
-        }
-        out.push_sql("]");
-        Ok(())
     }
 }

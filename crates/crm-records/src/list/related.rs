@@ -214,12 +214,12 @@ pub async fn check_related(t: &mut TenantTx, rel: Rel, field: &'static str, ids:
     if errors.is_empty() { Ok(()) } else { Err(Error::Fields(Code::ValidationFailed, errors)) }
 }
 
-/// The condition on a row of what a relation points at that the caller may look at it: to join it, or to count it. Nothing is visible
-/// without the permission.
+/// The condition on a row of what a relation points at that the caller may look at it, for a join that meets few of them. Nothing is
+/// visible without the permission.
 pub fn visible(t: &TenantTx, rel: Rel) -> Where {
-    rel.related()
-        .and_then(|related| related.condition(t))
-        .map_or(Where(vec![super::Clause::AnyOf(Vec::new())]), Where)
+    let condition = rel.related().and_then(|related| related.condition(t));
+    let nothing = || vec![super::Clause::AnyOf(Vec::new())];
+    Where(condition.unwrap_or_else(nothing).into_iter().map(super::Clause::each).collect())
 }
 
 impl Rel {

@@ -4,8 +4,9 @@ use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::clause::{Clause, Slice, Value, Where};
+use super::clause::{Clause, Value, Where};
 use super::cursor::Cursor;
+use super::order::Slice;
 use super::own::OwnRecords;
 use super::select::Selection;
 

@@ -2,10 +2,11 @@ use chrono::{DateTime, Utc};
 use crm_core::body::nearest;
 use crm_core::{Caller, Code, Error, FieldCode, Result, Scope};
 
-use super::clause::{Clause, OrderBy, SortKeys, Value, Where};
+use super::clause::{Clause, Value, Where};
 use super::cursor::Cursor;
 use super::field::{Kind, Resource};
 use super::filter::{boolean, day, number};
+use super::order::{OrderBy, SortKeys};
 use super::{Neighbours, Params, Rel, Shape};
 use crate::custom::Definition;
 
