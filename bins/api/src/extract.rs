@@ -17,7 +17,7 @@ use crm_core::{CallerSource as _, Code, Db, Error, FieldCode, OrgId, PlatformTx,
 use crm_identity::{AccessClaims, Client, Credential, Identity, RequestInfo};
 use crm_notifications::Live;
 use crm_records::list::{Params, Resource, Shape, Shaped};
-use crm_records::{Base, Edit, Precondition};
+use crm_records::{Base, Edit, Module, Precondition};
 use crm_storage::Storage;
 use crm_webhooks::Webhooks;
 use futures_util::StreamExt;
@@ -461,7 +461,11 @@ fn if_match(req: &HttpRequest) -> Precondition {
     let tags = header.filter(|tags| tags.trim() != "*");
     // A tag that we never gave out, a weak one among them, matches no version.
     let versions = tags.map(|tags| {
-        let version = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+        let version = |tag: &str| {
+            let tag = tag.trim().strip_prefix('"')?.strip_suffix('"')?;
+            // What follows the version tells states apart that are the same to whoever writes.
+            tag.split_once('-').map_or(tag, |(version, _)| version).parse().ok()
+        };
         tags.split(',').filter_map(version).collect()
     });
     Precondition { if_match: versions }
@@ -529,7 +533,16 @@ impl View {
 
     /// 200 with the record and its `ETag`, or 304 when the client has this version.
     pub fn ok(&self, base: &Base, record: &impl Serialize) -> HttpResponse {
-        let tag = tag(base);
+        self.of_tag(tag(base, None), record)
+    }
+
+    /// The same for a record of a module, some of which show what changes without their version.
+    pub fn of<M: Module>(&self, record: &M::Record) -> HttpResponse {
+        self.of_tag(tag_of::<M>(record), record)
+    }
+
+    /// The same for one that was shaped since its `ETag` was made.
+    pub fn of_tag(&self, tag: String, record: &impl Serialize) -> HttpResponse {
         let known = |list: &String| {
             list.split(',').any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
         };
@@ -545,19 +558,37 @@ impl View {
 
     /// 200 with a record that is shown with parts of others, and so changes without its version: never 304.
     pub fn composed(&self, base: &Base, record: &impl Serialize) -> HttpResponse {
-        HttpResponse::Ok().insert_header((ETAG, tag(base))).json(record)
+        HttpResponse::Ok().insert_header((ETAG, tag(base, None))).json(record)
     }
 }
 
-fn tag(base: &Base) -> String {
-    format!("\"{}\"", base.version)
+/// The version, and behind it what else tells two states apart.
+fn tag(base: &Base, moment: Option<String>) -> String {
+    match moment {
+        Some(moment) => format!("\"{}-{moment}\"", base.version),
+        None => format!("\"{}\"", base.version),
+    }
+}
+
+/// The `ETag` of a record of a module.
+pub fn tag_of<M: Module>(record: &M::Record) -> String {
+    tag(M::base(record), M::moment(record))
 }
 
 /// 201 with the record, its `Location` and its `ETag`.
 pub fn created(module: &str, base: &Base, record: &impl Serialize) -> HttpResponse {
+    at(module, base, tag(base, None), record)
+}
+
+/// The same for a record of a module.
+pub fn created_of<M: Module>(record: &M::Record) -> HttpResponse {
+    at(M::NAME, M::base(record), tag_of::<M>(record), record)
+}
+
+fn at(module: &str, base: &Base, tag: String, record: &impl Serialize) -> HttpResponse {
     HttpResponse::build(StatusCode::CREATED)
         .insert_header((LOCATION, format!("/api/{module}/{}/", base.id)))
-        .insert_header((ETAG, tag(base)))
+        .insert_header((ETAG, tag))
         .json(record)
 }
 

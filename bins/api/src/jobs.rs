@@ -12,14 +12,14 @@ use crm_mail::Mailer;
 use crm_notifications::Notifier;
 use crm_opportunities::reminders;
 use crm_records::attachments::{DELETE_FILES, DeletedFiles};
-use crm_records::orphans;
+use crm_records::{merge, orphans, tags};
 use crm_storage::{Key, Storage};
 use crm_transfer::Transferable;
 use crm_webhooks::Webhooks;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::routes::{TARGETS, TRANSFERABLE};
+use crate::routes::{TARGETS, TRANSFERABLE, taggable};
 use crate::startup::{Running, cause};
 
 #[cfg(test)]
@@ -42,8 +42,13 @@ const SCHEDULES: &[Schedule] = &[
 ];
 
 /// What is done regularly at all.
-const ALL_SCHEDULES: [&[Schedule]; 4] =
-    [SCHEDULES, crm_webhooks::SCHEDULES, crm_notifications::SCHEDULES, reminders::SCHEDULES];
+const ALL_SCHEDULES: [&[Schedule]; 5] = [
+    SCHEDULES,
+    crm_webhooks::SCHEDULES,
+    crm_notifications::SCHEDULES,
+    reminders::SCHEDULES,
+    merge::SCHEDULES,
+];
 
 /// What does the jobs, all but the sending of mail.
 #[derive(Clone)]
@@ -136,6 +141,11 @@ impl Handlers {
                 let batch = job.payload()?;
                 job.inside(&self.db, async |t| crm_custom_fields::backfill(t, batch).await).await
             }
+            tags::MERGE => {
+                let merging = job.payload()?;
+                job.inside(&self.db, async |t| tags::go_on(t, &taggable(), merging).await).await
+            }
+            merge::SETTLE => job.inside(&self.db, async |t| merge::settle(t).await).await,
             SWEEP => {
                 self.identity.sweep().await?;
                 Ok(self.db.platform(async |p| crm_idempotency::forget_accounts(p).await.map(drop)).await?)

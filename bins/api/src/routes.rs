@@ -38,6 +38,7 @@ use crm_identity::InTheNameOf;
 use crm_records::Target;
 use crm_transfer::Transferable;
 pub use search::SEARCHABLE;
+pub(crate) use tags::taggable;
 pub use web_forms::SUBMIT;
 
 use crate::operation::Routes;

@@ -10,7 +10,7 @@ use crate::model::{Account, AccountFields};
 use crate::service::{Accounts, check_creator, load, name_taken, write};
 
 /// What points at an account: contacts and deals, which are records of their own, and what only belongs to one.
-const POINTERS: &[Pointer] = &[
+pub(crate) const POINTERS: &[Pointer] = &[
     crm_contacts::PRIMARY_ACCOUNT,
     crm_opportunities::ACCOUNT_OF_A_DEAL,
     Pointer { table: "conversions", column: "account_id", key: "lead_id", kind: None, pairs: false },

@@ -1,17 +1,21 @@
+use std::collections::HashSet;
+
 use crm_access::Require;
 use crm_core::{Code, Error, FieldCode, Result, Scope, TenantTx};
 use crm_records::custom::CustomValues;
 use crm_records::duplicates;
 use crm_records::list::{Clause, Page, Params, Rel, Shaped, SortValues, Value, Where};
+use crm_records::merge::Pointer;
 use crm_records::{
     Base, Described, Edit, LinkIds, Links, Module, Precondition, RecordInput, base_changes, base_columns,
     base_values, contacts, created, deleted, diff, tally, tell_assignees, updated,
 };
-use crm_schema::{accounts, opportunities};
+use crm_schema::{accounts, cases, contacts as people, opportunities};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use crate::merge::POINTERS;
 use crate::model::{ACCOUNTS, Account, AccountFields, AccountRow};
 
 /// The kind of record and its module.
@@ -125,7 +129,8 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Account> {
     if partial && had_currency && input.fields.currency.is_none() && input.fields.annual_revenue.is_some() {
         return Err(Error::field("currency", FieldCode::Required, "a revenue needs its currency"));
     }
-    let fields = input.fields.settle(&t.caller().org.currency)?;
+    let mut fields = input.fields.settle(&t.caller().org.currency)?;
+    keep_primary(t, &old, &mut fields).await?;
     let (custom_fields, values) = input.custom.settle(t, &ACCOUNTS, &old.custom_fields).await?;
     if fields == old.fields && input.links == old.links && custom_fields == old.custom_fields {
         return Ok(old);
@@ -144,24 +149,52 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Account> {
     Ok(new)
 }
 
+/// Whose primary account it is belongs to it, whatever a body says: that is for the contact to change.
+async fn keep_primary(t: &mut TenantTx, old: &Account, fields: &mut AccountFields) -> Result<()> {
+    if fields.contacts == old.fields.contacts {
+        return Ok(());
+    }
+    let given: HashSet<&Uuid> = fields.contacts.iter().collect();
+    let gone = old.fields.contacts.iter().filter(|id| !given.contains(id)).copied().collect::<Vec<_>>();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let primary = people::account_id.eq(old.base.id).and(people::id.eq_any(gone));
+    let primary: Vec<Uuid> = people::table
+        .filter(people::org_id.eq(t.org()).and(primary))
+        .select(people::id)
+        .load(t.conn()?)
+        .await?;
+    fields.contacts.extend(primary);
+    fields.contacts.sort();
+    Ok(())
+}
+
 /// Deletes an account with its comments, files and history; its contacts stay. Within a scope of *own* only its creator may.
 ///
 /// # Errors
 /// `Forbidden` without `accounts.delete_account` or for somebody else's account; `NotFound`; `Merged`; `Stale`; `InUse` while it has
-/// opportunities.
+/// opportunities or cases.
 pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
     let old = locked(t, Accounts::DELETE, id).await?;
     check_creator(t, &old)?;
     precondition.check(&old.base)?;
+    let in_use = |what: &str| {
+        let message = format!("the account has {what}: delete them or give them another account first");
+        Err(Error::Refused(Code::InUse, message.into()))
+    };
     let deals = opportunities::org_id.eq(t.org()).and(opportunities::account_id.eq(id));
     let deals = opportunities::table.filter(deals).select(opportunities::id).limit(1);
     if deals.first::<Uuid>(t.conn()?).await.optional()?.is_some() {
-        return Err(Error::Refused(
-            Code::InUse,
-            "the account has opportunities: delete them or give them another account first".into(),
-        ));
+        return in_use("opportunities");
+    }
+    let asked = cases::org_id.eq(t.org()).and(cases::account_id.eq(id));
+    let asked = cases::table.filter(asked).select(cases::id).limit(1);
+    if asked.first::<Uuid>(t.conn()?).await.optional()?.is_some() {
+        return in_use("cases");
     }
     tally::moved(t, ACCOUNTS.resource.kind, [old.fields.tally()], None).await?;
+    Pointer::clear(t, POINTERS, id).await?;
     deleted(t, ACCOUNTS.resource.kind, id).await
 }
 

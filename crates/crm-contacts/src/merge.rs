@@ -19,7 +19,7 @@ pub const PRIMARY_ACCOUNT: Pointer =
     Pointer { table: "contacts", column: "account_id", key: "id", kind: Some("contact"), pairs: false };
 
 /// What points at a contact. Neither is a record that shows it, so they are re-pointed from here.
-const POINTERS: &[Pointer] = &[
+pub(crate) const POINTERS: &[Pointer] = &[
     Pointer { table: "conversions", column: "contact_id", key: "lead_id", kind: None, pairs: false },
     Pointer {
         table: "account_message_recipients",

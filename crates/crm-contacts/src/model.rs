@@ -4,7 +4,7 @@ use crm_records::custom::CustomValues;
 use crm_records::duplicates::Likeness;
 use crm_records::list::{Field, Kind, Neighbours, Rel, Resource};
 use crm_records::tally::Tally;
-use crm_records::{Base, Described, Links, Target, link_fields};
+use crm_records::{Base, Described, Links, Target, link_fields, moment};
 use crm_schema::contacts;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -239,6 +239,11 @@ impl Contact {
     pub(crate) fn stored((base, fields, own, links, custom_fields): ContactRow) -> Self {
         let (accounts, is_sample, auto_created) = own;
         Self { base, fields, accounts, is_sample, auto_created, links, custom_fields }
+    }
+
+    /// Its accounts, as far as they are others than the primary one: that is in its version.
+    pub(crate) fn moment(&self) -> Option<String> {
+        moment(self.accounts == self.fields.account_id.as_slice(), &self.accounts)
     }
 
     /// How the contact is found, and what it is called there.

@@ -3,6 +3,7 @@ use crm_core::{Error, Result, Scope, TenantTx};
 use crm_records::custom::CustomValues;
 use crm_records::duplicates;
 use crm_records::list::{Clause, Page, Params, Rel, Shaped, SortValues, Value, Where, check_related};
+use crm_records::merge::Pointer;
 use crm_records::{
     Base, Described, Edit, LinkIds, Links, Module, Precondition, RecordInput, base_changes, base_columns,
     base_values, contacts as people, created, deleted, diff, tally, tell_assignees, updated,
@@ -12,6 +13,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
+use crate::merge::POINTERS;
 use crate::model::{CONTACTS, Contact, ContactFields, ContactRow, Own};
 
 /// The kind of record and its module.
@@ -26,7 +28,8 @@ crm_records::module!(
         delete: "contacts.delete_contact",
         fields: ContactFields,
         record: Contact,
-        many: crate::many::create_many
+        many: crate::many::create_many,
+        moment: Contact::moment
     }
 );
 
@@ -130,8 +133,10 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<ContactFields>) -> Resu
 /// # Errors
 /// `Forbidden` without `contacts.change_contact` or beyond its scope; `NotFound`; `Merged`; `Stale`; `Duplicate`; 400 and 422 for the
 /// body.
-pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Contact> {
+pub async fn update(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Contact> {
     let old = locked(t, CONTACTS.change, id).await?;
+    // They may be others by now than those that were read, and are not this contact's to say.
+    edit.body.remove("accounts");
     let input: RecordInput<ContactFields> = edit.input(&old, &old.base, Contact::READ_ONLY)?;
     let fields = input.fields.settle();
     let account = fields.account_id.filter(|account| old.fields.account_id != Some(*account));
@@ -170,6 +175,8 @@ pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> 
     check_creator(t, &old)?;
     precondition.check(&old.base)?;
     tally::moved(t, CONTACTS.resource.kind, [old.fields.tally()], None).await?;
+    people::leave(t, id).await?;
+    Pointer::clear(t, POINTERS, id).await?;
     deleted(t, CONTACTS.resource.kind, id).await
 }
 

@@ -177,7 +177,7 @@ pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> 
     deleted(t, DOCUMENT.0, id).await
 }
 
-/// Makes sure that the caller may change a document: sharing gives reading only.
+/// Makes sure that the caller may change a document or add a file to it: sharing gives reading, and commenting, only.
 ///
 /// # Errors
 /// `NotFound` for one that the caller can't see; `Forbidden` for one that is another's.

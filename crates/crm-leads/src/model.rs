@@ -3,7 +3,9 @@ use crm_core::{Error, FieldCode, Industry, Money, Result, rules};
 use crm_records::custom::CustomValues;
 use crm_records::list::{Field, Kind, Rel, Resource};
 use crm_records::tally::Tally;
-use crm_records::{Base, Described, LinkIds, Links, Target, contact_ids, contacts_field, link_fields};
+use crm_records::{
+    Base, Described, LinkIds, Links, Target, contact_ids, contacts_field, link_fields, moment, position,
+};
 use crm_schema::leads;
 use diesel::prelude::*;
 use iso_currency::Currency;
@@ -348,6 +350,13 @@ impl Lead {
         let fields = fields.settle("USD")?;
         let follow_up = FollowUp::of(&base, &fields, days);
         Ok(Self { base, fields, is_sample, stage_id, position, follow_up, links, custom_fields })
+    }
+
+    /// What of it changes with the day, and its place on the board.
+    pub fn moment(&self) -> Option<String> {
+        let (since, until) = (self.follow_up.days_since_last_contact, self.follow_up.days_until_follow_up);
+        let usual = since == 0 && until.is_none() && self.position == position::newest(self.base.id);
+        moment(usual, (since, until, &self.position))
     }
 
     /// How the lead is found, and what it is called there.

@@ -26,7 +26,8 @@ crm_records::module!(
         delete: "leads.delete_lead",
         fields: LeadFields,
         record: Lead,
-        many: crate::many::create_many
+        many: crate::many::create_many,
+        moment: Lead::moment
     }
 );
 
@@ -193,6 +194,8 @@ pub async fn update_towards(
 ) -> Result<(Lead, bool)> {
     let old = locked(t, LEADS.change, id).await?;
     FollowUp::strip(&mut edit.body);
+    // Its place changes with those of other cards, and without a version.
+    edit.body.remove("position");
     let (partial, had_currency) = (edit.partial, old.fields.currency.is_some());
     let server_owned = [Lead::READ_ONLY, FollowUp::FIELDS].concat();
     let says_status = edit.body.contains_key("status");

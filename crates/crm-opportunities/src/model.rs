@@ -3,7 +3,9 @@ use crm_core::{Error, FieldCode, MemberId, Money, Result, TenantTx, rules};
 use crm_records::custom::CustomValues;
 use crm_records::list::{Field, Kind, Rel, Resource};
 use crm_records::tally::Tally;
-use crm_records::{Base, Described, LinkIds, Links, Target, contact_ids, contacts_field, link_fields};
+use crm_records::{
+    Base, Described, LinkIds, Links, Target, contact_ids, contacts_field, link_fields, moment, position,
+};
 use crm_schema::opportunities;
 use diesel::prelude::*;
 use iso_currency::Currency;
@@ -272,8 +274,8 @@ impl Opportunity {
         "aging_status",
     ];
 
-    /// Those of them that are worked out anew whenever it is shown.
-    pub(crate) const OF_THE_MOMENT: &'static [&'static str] = &["days_in_stage", "aging_status"];
+    /// Those of them that change without its version: what is worked out anew whenever it is shown, and its place on the board.
+    pub(crate) const OF_THE_MOMENT: &'static [&'static str] = &["days_in_stage", "aging_status", "position"];
 
     /// An opportunity as it was stored, at the time of the transaction.
     pub(crate) fn stored(
@@ -300,6 +302,15 @@ impl Opportunity {
     pub(crate) fn age(&mut self, now: DateTime<Utc>, aging: &Aging) {
         self.days_in_stage = (now - self.kept.stage_changed_at).num_days().max(0);
         self.aging_status = aging.status(self.fields.stage, self.days_in_stage);
+    }
+
+    /// What of it changes with the day and with what the organization expects, and its place on the board.
+    pub(crate) fn moment(&self) -> Option<String> {
+        let (days, aging, position) = (self.days_in_stage, self.aging_status.as_str(), &self.kept.position);
+        let usual = days == 0
+            && self.aging_status == AgingStatus::Green
+            && *position == position::newest(self.base.id);
+        moment(usual, (days, aging, position))
     }
 
     /// How the opportunity is found, and what it is called there.

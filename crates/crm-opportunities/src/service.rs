@@ -27,7 +27,8 @@ crm_records::module!(
         add: "opportunities.add_opportunity",
         delete: "opportunities.delete_opportunity",
         fields: OpportunityFields,
-        record: Opportunity
+        record: Opportunity,
+        moment: Opportunity::moment
     }
 );
 
@@ -291,7 +292,7 @@ pub(crate) async fn write(
     let described = new.described();
     let described = (described != old.described()).then_some(described);
     let mut changes = diff(old, &new)?;
-    for field in Opportunity::OF_THE_MOMENT.iter().chain(&["position"]) {
+    for field in Opportunity::OF_THE_MOMENT {
         changes.remove(*field);
     }
     changes.extend(further);

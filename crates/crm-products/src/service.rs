@@ -3,12 +3,13 @@ use crm_core::{Error, FieldCode, Result, TenantTx};
 use crm_records::custom::CustomChange;
 use crm_records::list::{Page, Params, Shaped, SortValues, Value, Where};
 use crm_records::{
-    Base, Described, Edit, LinkIds, Links, Module, Precondition, RecordInput, base_changes, base_columns,
-    base_values, created, deleted, diff, tell_assignees, updated,
+    Base, Described, Edit, LinkIds, Links, Module, Precondition, RecordInput, Update, base_changes,
+    base_columns, base_values, created, deleted, diff, tell_assignees, updated, updated_many,
 };
-use crm_schema::products;
+use crm_schema::{opportunity_lines as lines, products};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::model::{PRODUCTS, Product, ProductFields, ProductRow};
@@ -140,7 +141,29 @@ pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Product> {
 pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()> {
     let old = locked(t, Products::DELETE, id).await?;
     precondition.check(&old.base)?;
+    leave_lines(t, id).await?;
     deleted(t, PRODUCT.0, id).await
+}
+
+/// Takes a product from the lines of deals, each of which is another version then, as the histories of their deals say. A line is no
+/// record that knows products by itself, so it is changed from here.
+async fn leave_lines(t: &mut TenantTx, product: Uuid) -> Result<()> {
+    let these = lines::org_id.eq(t.org()).and(lines::product_id.eq(product));
+    let left: Vec<(Uuid, Uuid)> = diesel::update(lines::table.filter(these))
+        .set((
+            lines::product_id.eq(None::<Uuid>),
+            lines::version.eq(lines::version + 1),
+            lines::updated_at.eq(t.now()),
+            lines::updated_by.eq(t.actor()),
+        ))
+        .returning((lines::opportunity_id, lines::id))
+        .get_results(t.conn()?)
+        .await?;
+    let change = |(deal, line)| {
+        let change = json!([{"id": line, "product_id": product}, {"id": line, "product_id": null}]);
+        Update { id: deal, version: None, fields: [("lines".to_owned(), change)].into_iter().collect() }
+    };
+    updated_many(t, "opportunity", t.actor(), left.into_iter().map(change).collect()).await
 }
 
 /// At most `limit` products behind an id, by id, with how each is found; locked against changes until the transaction ends.

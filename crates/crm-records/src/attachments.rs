@@ -108,7 +108,7 @@ pub async fn create(
     stored: Stored,
     quota_bytes: Option<i64>,
 ) -> Result<Attachment> {
-    target.check_view(t, record).await?;
+    target.hold(t, record).await?;
     add(t, target.resource.kind, record, id, stored, quota_bytes).await
 }
 

@@ -142,7 +142,7 @@ pub async fn list(
 /// # Errors
 /// `NotFound` for a record that the caller can't see; 400 and 422 for the body.
 pub async fn create(t: &mut TenantTx, target: &Target, record: Uuid, body: Object) -> Result<Comment> {
-    target.check_view(t, record).await?;
+    target.hold(t, record).await?;
     let fields: CommentFields = body::parse(body)?;
     let base = Base::new(t);
     diesel::insert_into(comments::table)

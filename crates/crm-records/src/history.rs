@@ -76,6 +76,14 @@ pub async fn list(
     params: &Params,
 ) -> Result<Page<Shaped<Change>>> {
     target.check_view(t, record).await?;
+    of(t, record, params).await
+}
+
+/// The same for what is no [`Target`], once it is found.
+///
+/// # Errors
+/// 400 for parameters.
+pub async fn of(t: &mut TenantTx, record: Uuid, params: &Params) -> Result<Page<Shaped<Change>>> {
     let mut selection = HISTORY.select(params, t.caller(), crm_core::Scope::All)?;
     selection.and(HISTORY.compare("record_id", "=", crate::list::Value::Uuid(record)));
     let page = selection

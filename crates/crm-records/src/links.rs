@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crm_core::{Code, Error, FieldCode, FieldError, MemberId, Result, TagId, TeamId, TenantTx};
 use diesel::expression::{AppearsOnTable, Expression, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
@@ -120,13 +122,14 @@ impl LinkTable {
     where
         I: Copy + Into<Uuid>,
     {
-        let (old, new): (Vec<Uuid>, Vec<Uuid>) =
+        let (old, new): (HashSet<Uuid>, HashSet<Uuid>) =
             (old.iter().map(|id| (*id).into()).collect(), new.iter().map(|id| (*id).into()).collect());
         let org = t.org().0;
-        let came: Vec<Uuid> = new.iter().filter(|id| !old.contains(id)).copied().collect();
+        let mut came: Vec<Uuid> = new.difference(&old).copied().collect();
+        came.sort_unstable();
         if !came.is_empty() {
             let add = LinkStatement { links: *self, adds: true, org, owner, ids: &came };
-            let linked: Vec<Uuid> = add.load(t.conn()?).await?;
+            let linked: HashSet<Uuid> = add.load(t.conn()?).await?.into_iter().collect();
             let unknown = came.iter().filter(|id| !linked.contains(id));
             let errors: Vec<_> = unknown
                 .map(|id| {
@@ -138,7 +141,7 @@ impl LinkTable {
                 return Err(Error::Fields(Code::ValidationFailed, errors));
             }
         }
-        let gone: Vec<Uuid> = old.iter().filter(|id| !new.contains(id)).copied().collect();
+        let gone: Vec<Uuid> = old.difference(&new).copied().collect();
         if !gone.is_empty() {
             let remove = LinkStatement { links: *self, adds: false, org, owner, ids: &gone };
             remove.load::<Uuid>(t.conn()?).await?;

@@ -1,5 +1,7 @@
+use std::collections::HashSet;
+
 use crm_core::body::{Object, SERVER_OWNED};
-use crm_core::{Error, Result, TenantTx};
+use crm_core::{Error, MemberId, Result, TenantTx};
 use diesel_async::RunQueryDsl;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +12,7 @@ use crate::Base;
 mod sql {
     #![expect(clippy::too_many_arguments, reason = "they are columns")]
 
-    use diesel::sql_types::{BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+    use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 
     diesel::define_sql_function! {
         fn record_created(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz,
@@ -19,6 +21,10 @@ mod sql {
     diesel::define_sql_function! {
         fn record_updated(org_id: SqlUuid, id: SqlUuid, kind: Text, version: Nullable<BigInt>, action: Text, actor: Nullable<SqlUuid>,
             change: SqlUuid, at: Timestamptz, fields: Jsonb, title: Nullable<Text>, subtitle: Nullable<Text>, text: Nullable<Text>) -> Nullable<Text>;
+    }
+    diesel::define_sql_function! {
+        fn records_updated(org_id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, at: Timestamptz, ids: Array<SqlUuid>,
+            versions: Array<Nullable<BigInt>>, changes: Array<SqlUuid>, fields: Array<Jsonb>) -> Nullable<Text>;
     }
     diesel::define_sql_function! {
         fn record_deleted(org_id: SqlUuid, id: SqlUuid, kind: Text, actor: Nullable<SqlUuid>, change: SqlUuid, at: Timestamptz)
@@ -115,6 +121,46 @@ pub(crate) async fn logged(
     Ok(())
 }
 
+/// What a change did to one of many records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The record.
+    pub id: Uuid,
+    /// Its new version; none where the record itself is as it was.
+    pub version: Option<i64>,
+    /// Field -> [old, new].
+    pub fields: Object,
+}
+
+/// How many changes one statement writes.
+const AT_ONCE: usize = 5_000;
+
+/// Writes what changes did to many records of a kind, as [`updated`] does for each that is found as before. `actor` is who did it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn updated_many(
+    t: &mut TenantTx,
+    kind: &str,
+    actor: Option<MemberId>,
+    mut updates: Vec<Update>,
+) -> Result<()> {
+    let (org, now) = (t.org(), t.now());
+    while !updates.is_empty() {
+        let rest = updates.split_off(updates.len().min(AT_ONCE));
+        let (mut ids, mut versions, mut fields) = (Vec::new(), Vec::new(), Vec::new());
+        for update in std::mem::replace(&mut updates, rest) {
+            ids.push(update.id);
+            versions.push(update.version);
+            fields.push(Value::Object(update.fields));
+        }
+        let changes: Vec<_> = ids.iter().map(|_| Uuid::now_v7()).collect();
+        let call = sql::records_updated(org, kind, actor, now, ids, versions, changes, fields);
+        diesel::select(call).execute(t.conn()?).await?;
+    }
+    Ok(())
+}
+
 /// Deletes a record with everything that hangs on it; its files leave the storage after the commit.
 ///
 /// # Errors
@@ -128,7 +174,7 @@ pub async fn deleted(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// The fields in which two states of a record differ: field -> [old, new].
+/// The fields in which two states of a record differ: field -> [old, new]; of its people those who went and those who came.
 ///
 /// # Errors
 /// `Internal` when a state has no JSON form.
@@ -145,5 +191,22 @@ pub fn diff(old: &impl Serialize, new: &impl Serialize) -> Result<Object> {
     });
     let mut changed = changed.collect();
     crate::custom::by_key(&mut changed);
+    for field in crate::contacts::FIELDS {
+        if let Some(Value::Array(pair)) = changed.get_mut(field) {
+            only_differences(pair);
+        }
+    }
     Ok(changed)
+}
+
+/// Leaves of two lists what is in one of them: the thousands who are in both are told of by nobody.
+fn only_differences(pair: &mut [Value]) {
+    let [Value::Array(old), Value::Array(new)] = pair else { return };
+    let texts =
+        |list: &[Value]| list.iter().filter_map(Value::as_str).map(str::to_owned).collect::<HashSet<_>>();
+    let (before, after) = (texts(old), texts(new));
+    let among =
+        |value: &Value, others: &HashSet<String>| value.as_str().is_some_and(|text| others.contains(text));
+    old.retain(|value| !among(value, &after));
+    new.retain(|value| !among(value, &before));
 }

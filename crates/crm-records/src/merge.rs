@@ -4,12 +4,12 @@
 //! for every kind is here; a module says what points at its records and which of their fields may be filled ([`Mergeable`]).
 
 mod hanging;
-mod statement;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crm_access::Require;
 use crm_core::body::{self, Object};
 use crm_core::{Code, Error, FieldCode, MemberId, Result, Scope, TenantTx};
+use crm_jobs::Schedule;
 use crm_schema::{custom_fields, record_merges, records};
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
@@ -70,7 +70,7 @@ pub struct Merge {
     pub winner_id: Uuid,
     /// The record that went.
     pub loser_id: Uuid,
-    /// What that one was called.
+    /// What that one was called; empty once the merge can't be undone any more.
     pub loser_name: String,
     /// When.
     pub created_at: DateTime<Utc>,
@@ -267,7 +267,7 @@ pub async fn undo<M: Mergeable>(t: &mut TenantTx, id: Uuid) -> Result<M::Record>
         .first(t.conn()?)
         .await?;
     let conflict = |message: &'static str| Err(Error::Refused(Code::Conflict, message.into()));
-    hanging::lock(t, table, &[winner_id]).await?;
+    hanging::lock(t, table, &[winner_id, loser_id]).await?;
     match target.check_view(t, winner_id).await {
         Err(Error::Merged { .. }) => {
             return conflict("the record that stayed was merged itself: undo that merge first");
@@ -344,6 +344,31 @@ pub async fn list(
         })
         .await?;
     selection.shape.page(t, page).await
+}
+
+/// The kind of the job that ends what can't be undone any more.
+pub const SETTLE: &str = "merges.settle";
+
+/// What is done regularly here.
+pub const SCHEDULES: &[Schedule] =
+    &[Schedule { name: SETTLE, cron: "23 4 * * *", kind: SETTLE, per_org: true }];
+
+/// Forgets what only undoing a merge would need, once that is too late: the loser's row, and what its record is still linked to. Its id
+/// leads to the winner all the same.
+///
+/// # Errors
+/// Those of the database.
+pub async fn settle(t: &mut TenantTx) -> Result<()> {
+    let late = record_merges::created_at.lt(t.now() - TimeDelta::days(UNDO_DAYS));
+    let these = record_merges::org_id.eq(t.org()).and(late).and(record_merges::loser.ne(json!({})));
+    let settled: Vec<(Uuid, Option<DateTime<Utc>>)> = diesel::update(record_merges::table.filter(these))
+        .set((record_merges::loser.eq(json!({})), record_merges::moved.eq(json!({}))))
+        .returning((record_merges::loser_id, record_merges::undone_at))
+        .get_results(t.conn()?)
+        .await?;
+    let losers: Vec<Uuid> =
+        settled.into_iter().filter(|(_, undone_at)| undone_at.is_none()).map(|(loser, _)| loser).collect();
+    hanging::unlink(t, &losers).await
 }
 
 /// Takes away the records that were merged into one that is about to be deleted: nothing of them may outlast it.

@@ -1,3 +1,5 @@
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crm_core::{Error, FieldCode, Result, TenantTx};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +29,12 @@ pub trait Module {
 
     /// What a record begins with.
     fn base(record: &Self::Record) -> &Base;
+
+    /// A mark of what one shows that changes without its version, where that is not as it usually is: by the clock, by other records, by
+    /// who looks. See [`moment`].
+    fn moment(_record: &Self::Record) -> Option<String> {
+        None
+    }
 
     /// Lists those that the caller may see.
     ///
@@ -84,6 +92,17 @@ pub trait Module {
     async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> Result<()>;
 }
 
+/// The mark of values that a record shows beside what its version stands for; none where they are as `usual`. Two states of one version
+/// that show different values have different marks.
+pub fn moment(usual: bool, shown: impl Hash) -> Option<String> {
+    if usual {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    shown.hash(&mut hasher);
+    Some(format!("{:x}", hasher.finish()))
+}
+
 /// What came of a creation that may have been a trial.
 enum Tried {
     Fine(Base),
@@ -113,10 +132,10 @@ pub fn allow_duplicate(params: &Params) -> Result<bool> {
 }
 
 /// Declares a [`Module`] whose methods are the functions `list`, `find`, `create`, `update` and `delete` in scope; `many` names that
-/// which adds many at once, where there is one.
+/// which adds many at once, `moment` that which marks what changes without a version, where there is one.
 #[macro_export]
 macro_rules! module {
-    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty $(, many: $many:path)? }) => {
+    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty $(, many: $many:path)? $(, moment: $moment:path)? }) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $module;
@@ -132,6 +151,12 @@ macro_rules! module {
             fn base(record: &$record) -> &$crate::Base {
                 &record.base
             }
+
+            $(
+                fn moment(record: &$record) -> ::std::option::Option<::std::string::String> {
+                    $moment(record)
+                }
+            )?
 
             async fn list(
                 t: &mut $crate::export::TenantTx,

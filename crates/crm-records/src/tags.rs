@@ -15,7 +15,7 @@ use crate::{Base, Edit, Precondition, Target, base_changes, base_columns, base_v
 mod merge;
 mod usage;
 
-pub use merge::{TagMerge, TagMerged, merge};
+pub use merge::{MERGE, Merging, TagMerge, TagMerged, go_on, merge};
 pub use usage::{TagUsage, usage};
 
 crm_core::text_enum!(
@@ -95,20 +95,22 @@ pub struct Tag {
     pub fields: TagFields,
     /// The name in lower case with hyphens for everything that is neither letter nor digit.
     pub slug: String,
+    /// The tag that took its place, where it was merged into one and not restored since.
+    pub merged_into: Option<TagId>,
     /// On how many records it is, where a list is asked for that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<TagUsage>,
 }
 
-const READ_ONLY: &[&str] = &["slug", "usage"];
+const READ_ONLY: &[&str] = &["slug", "merged_into", "usage"];
 
 /// The parameter of the list that has the records of each tag counted.
 pub const USAGE: (&str, &str) = ("usage", "`true` counts the records of each tag, by kind.");
 
-type Row = (Base, TagFields, String);
+type Row = (Base, TagFields, String, Option<TagId>);
 
-fn tag((base, fields, slug): Row) -> Tag {
-    Tag { base, fields, slug, usage: None }
+fn tag((base, fields, slug, merged_into): Row) -> Tag {
+    Tag { base, fields, slug, merged_into, usage: None }
 }
 
 /// The form under which two names are the same tag. Letters of any script count, so no name but punctuation is empty.
@@ -143,13 +145,22 @@ pub async fn list(t: &mut TenantTx, targets: &[Target], params: &Params) -> Resu
     let selection = TAGS.select_more(params, t.caller(), scope, More::own(&[USAGE.0]))?;
     let mut page = selection
         .run(t, async |t, f| {
-            let rows: Vec<(Base, TagFields, String, SortValues)> = tags::table
+            let rows: Vec<(Base, TagFields, String, Option<TagId>, SortValues)> = tags::table
                 .filter(f.filter)
                 .order_by(f.slice)
-                .select((base_columns!(tags), TagFields::as_select(), tags::slug, selection.keys()))
+                .select((
+                    base_columns!(tags),
+                    TagFields::as_select(),
+                    tags::slug,
+                    tags::merged_into_id,
+                    selection.keys(),
+                ))
                 .load(t.conn()?)
                 .await?;
-            Ok(rows.into_iter().map(|(base, fields, slug, keys)| (tag((base, fields, slug)), keys)).collect())
+            Ok(rows
+                .into_iter()
+                .map(|(base, fields, slug, into, keys)| (tag((base, fields, slug, into)), keys))
+                .collect())
         })
         .await?;
     if counts {
@@ -177,7 +188,7 @@ pub async fn create(t: &mut TenantTx, fields: TagFields) -> Result<Tag> {
         .execute(t.conn()?)
         .await
         .map_err(taken)?;
-    Ok(Tag { base, fields, slug, usage: None })
+    Ok(Tag { base, fields, slug, merged_into: None, usage: None })
 }
 
 /// A name that an archived tag holds is refused with the way out: whoever makes the tag anew means the old one.
@@ -202,7 +213,7 @@ pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
     t.require("tags.view_tag")?;
     let row = tags::table
         .filter(tags::org_id.eq(t.org()).and(tags::id.eq(id)))
-        .select((base_columns!(tags), TagFields::as_select(), tags::slug))
+        .select((base_columns!(tags), TagFields::as_select(), tags::slug, tags::merged_into_id))
         .first::<Row>(t.conn()?)
         .await?;
     Ok(tag(row))
@@ -245,7 +256,7 @@ pub async fn restore(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
 async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
     let row = tags::table
         .filter(tags::org_id.eq(t.org()).and(tags::id.eq(id)))
-        .select((base_columns!(tags), TagFields::as_select(), tags::slug))
+        .select((base_columns!(tags), TagFields::as_select(), tags::slug, tags::merged_into_id))
         .for_update()
         .first::<Row>(t.conn()?)
         .await?;
@@ -253,12 +264,23 @@ async fn locked(t: &mut TenantTx, id: Uuid) -> Result<Tag> {
 }
 
 async fn store(t: &mut TenantTx, old: Tag, fields: TagFields) -> Result<Tag> {
-    if fields == old.fields {
+    store_merged(t, old, fields, None).await
+}
+
+/// The same, with the tag that takes its place; one that is in use again has none.
+async fn store_merged(t: &mut TenantTx, old: Tag, fields: TagFields, into: Option<TagId>) -> Result<Tag> {
+    let merged_into = if fields.is_active { None } else { into.or(old.merged_into) };
+    if fields == old.fields && merged_into == old.merged_into {
         return Ok(old);
     }
-    let new = Tag { base: old.base.next(t), slug: slug(&fields.name)?, fields, usage: None };
+    let new = Tag { base: old.base.next(t), slug: slug(&fields.name)?, fields, merged_into, usage: None };
     diesel::update(tags::table.filter(tags::org_id.eq(t.org()).and(tags::id.eq(new.base.id))))
-        .set((base_changes!(tags, new.base), &new.fields, tags::slug.eq(&new.slug)))
+        .set((
+            base_changes!(tags, new.base),
+            &new.fields,
+            tags::slug.eq(&new.slug),
+            tags::merged_into_id.eq(new.merged_into),
+        ))
         .execute(t.conn()?)
         .await
         .map_err(taken)?;

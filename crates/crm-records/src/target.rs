@@ -1,6 +1,6 @@
 use crm_access::Require;
 use crm_core::{Error, FieldCode, Result, Scope, TenantTx};
-use crm_schema::record_merges;
+use crm_schema::{record_merges, records};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
@@ -86,6 +86,18 @@ impl Target {
         let filter = self.one(t, scope, id);
         let found = if self.is_there(t, filter).await? { Ok(()) } else { Err(Error::NotFound) };
         self.found(t, id, found).await
+    }
+
+    /// Makes sure that the caller may look at the record, and that it stays until the transaction ends: for what is hung on it. A merge
+    /// that is under way is waited for, and leads elsewhere.
+    ///
+    /// # Errors
+    /// As [`Target::check_view`].
+    pub async fn hold(&self, t: &mut TenantTx, id: Uuid) -> Result<()> {
+        t.require(self.view)?;
+        let this = records::table.filter(records::org_id.eq(t.org()).and(records::id.eq(id)));
+        this.select(records::id).for_key_share().first::<Uuid>(t.conn()?).await.optional()?;
+        self.check_view(t, id).await
     }
 
     /// Makes sure that the caller may do `permission` to a record that they may look at.

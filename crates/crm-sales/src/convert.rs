@@ -3,7 +3,7 @@ use crm_core::body::Object;
 use crm_core::{Error, Result, TenantTx};
 use crm_leads::{LEADS, Lead};
 use crm_records::sources;
-use crm_schema::conversions;
+use crm_schema::{accounts, conversions};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -57,8 +57,13 @@ async fn carry_out(t: &mut TenantTx, lead: Lead, request: ConversionRequest) -> 
     let id = lead.base.id;
     let carried = Carried::of(t, &lead).await?;
     parts::check_address(&carried, &request.contact)?;
-    let account = parts::account(t, &carried, request.account).await?;
+    let mut account = parts::account(t, &carried, request.account).await?;
     let contact = parts::contact(t, &carried, &account, request.contact).await?;
+    if account.made.is_some() {
+        // The contact came to it, which made it another version.
+        let this = accounts::table.filter(accounts::org_id.eq(t.org()).and(accounts::id.eq(account.id)));
+        account.made = Some(this.select(accounts::version).first(t.conn()?).await?);
+    }
     let contact_id = contact.as_ref().map(|contact| contact.id);
     let opportunity = parts::opportunity(t, &carried, (account.id, contact_id), request.opportunity).await?;
     let conversion = Conversion {

@@ -18,7 +18,8 @@ crm_records::module!(
         delete: <crm_leads::Leads as Module>::DELETE,
         fields: LeadFields,
         record: Lead,
-        many: crm_leads::create_many
+        many: crm_leads::create_many,
+        moment: Lead::moment
     }
 );
 

@@ -1312,6 +1312,7 @@ diesel::table! {
         color -> Text,
         description -> Text,
         is_active -> Bool,
+        merged_into_id -> Nullable<Uuid>,
     }
 }
 

@@ -5,7 +5,9 @@ use crm_records::{
     Base, Edit, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
 };
 use crm_schema::{record_teams, sales_goals, teams};
+use diesel::dsl::{exists, not, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
@@ -109,13 +111,17 @@ pub async fn delete(t: &mut TenantTx, id: Uuid, precondition: &Precondition) -> 
     t.require("teams.delete_team")?;
     let old = locked(t, id).await?;
     precondition.check(&old.base)?;
-    let assigned =
-        record_teams::table.filter(record_teams::org_id.eq(t.org()).and(record_teams::team_id.eq(id)));
-    if diesel::select(diesel::dsl::exists(assigned)).get_result::<bool>(t.conn()?).await? {
+    // What was merged away waits for that to be undone, and comes back without the team.
+    let merged = "EXISTS (SELECT FROM record_merges m WHERE m.org_id = record_teams.org_id AND m.loser_id = record_teams.record_id \
+                  AND m.undone_at IS NULL)";
+    let assigned = record_teams::table
+        .filter(record_teams::org_id.eq(t.org()).and(record_teams::team_id.eq(id)))
+        .filter(not(sql::<Bool>(merged)));
+    if diesel::select(exists(assigned)).get_result::<bool>(t.conn()?).await? {
         return Err(Error::Refused(Code::InUse, "records are assigned to this team".into()));
     }
     let aimed = sales_goals::table.filter(sales_goals::org_id.eq(t.org()).and(sales_goals::team_id.eq(id)));
-    if diesel::select(diesel::dsl::exists(aimed)).get_result::<bool>(t.conn()?).await? {
+    if diesel::select(exists(aimed)).get_result::<bool>(t.conn()?).await? {
         return Err(Error::Refused(Code::InUse, "sales goals are set for this team".into()));
     }
     deleted(t, TEAMS.kind, id).await

@@ -3,7 +3,7 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
 use crm_leads::{LEADS, Lead};
-use crm_sales::{Conversion, ConversionRequest};
+use crm_sales::{Conversion, ConversionRequest, Leads};
 
 use crate::extract::{Ctx, Json, Pk, View};
 use crate::operation::Permit::Permission;
@@ -62,7 +62,7 @@ async fn convert(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<Conversion>, 
 
 async fn unconvert(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
     let lead = ctx.tenant(async |t| crm_sales::unconvert(t, id.0).await).await?;
-    Ok(view.ok(&lead.base, &lead))
+    Ok(view.of::<Leads>(&lead))
 }
 
 async fn find(ctx: Ctx, id: Pk) -> Result<web::Json<Conversion>, Problem> {

@@ -98,7 +98,7 @@ pub(super) fn routes(r: &mut Routes) {
         .answers_bytes("application/octet-stream"),
         download,
     );
-    record_routes!(r, "documents", "document", DOCUMENTS);
+    record_routes!(r, "documents", "document", DOCUMENTS, files: documents::check_change);
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Document>>>, Problem> {

@@ -58,5 +58,5 @@ async fn move_card(ctx: Ctx, id: Pk, change: Change, view: View) -> Result<HttpR
             crm_sales::move_card(t, id.0, body::parse(body)?, &precondition).await
         })
         .await?;
-    Ok(view.ok(&lead.base, &lead))
+    Ok(view.of::<Leads>(&lead))
 }

@@ -7,7 +7,7 @@ use crm_opportunities::sums::{self, Forecast, Totals};
 use crm_opportunities::{FILTERS, OPPORTUNITIES, Opportunities, Opportunity};
 use crm_records::list::{Page, Shaped};
 
-use super::records::module_routes;
+use super::records::{history_route, module_routes};
 use crate::extract::{AnyJson, Change, Ctx, IfMatch, Json, LinePk, Pk, Query, View, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
@@ -118,7 +118,7 @@ fn board_routes(r: &mut Routes) {
             .answers::<Opportunity>(200),
         async |ctx: Ctx, id: Pk, change: Change, view: View| -> Result<HttpResponse, Problem> {
             let deal = ctx.tenant(async |t| board::move_card(t, id.0, change.0).await).await?;
-            Ok(view.ok(&deal.base, &deal))
+            Ok(view.of::<Opportunities>(&deal))
         },
     )
     .add(
@@ -193,6 +193,7 @@ fn goal_routes(r: &mut Routes) {
     let (all, one) = ("/api/opportunities/goals/", "/api/opportunities/goals/{id}/");
     let view = Permission("goals.view_goal");
     let change = Permission("goals.change_goal");
+    history_route!(r, "/api/opportunities/goals/", "goal", view, goals::find);
     r.add(
         Op::get(all, "list_goals", view, "List sales goals")
             .lists(GOALS)

@@ -8,6 +8,7 @@ use crm_leads::{
 };
 use crm_records::list::{Page, Shaped};
 
+use super::records::history_route;
 use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
@@ -23,6 +24,8 @@ pub(super) fn routes(r: &mut Routes) {
     let view = Permission("pipelines.view_pipeline");
     let change = Permission("pipelines.change_pipeline");
     let (add, delete) = (Permission("pipelines.add_pipeline"), Permission("pipelines.delete_pipeline"));
+    history_route!(r, "/api/leads/pipelines/", "lead_pipeline", view, leads::find_pipeline);
+    history_route!(r, "/api/leads/stages/", "lead_stage", view, leads::find_stage);
     r.add(
         Op::get(ALL, "list_lead_pipelines", view, "List pipelines, those in use unless is_active is given")
             .lists(PIPELINES)

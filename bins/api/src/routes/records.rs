@@ -1,8 +1,9 @@
 //! What every module has: its records, and under them comments, files, history. And the download of any file.
 
 use actix_multipart::Multipart;
+use actix_web::http::header::ETAG;
 use actix_web::{HttpResponse, web};
-use crm_core::Result;
+use crm_core::{Result, TenantTx};
 use crm_records::attachments::{self, Attachment};
 use crm_records::comments::{self, Comment};
 use crm_records::followers::{self, Following};
@@ -12,8 +13,8 @@ use crm_records::merge::{self, Merge, Mergeable};
 use crm_records::{Module, RecordInput, Target, allow_duplicate};
 use uuid::Uuid;
 
-use super::{TARGETS, uploads, versioned};
-use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
+use super::{TARGETS, uploads};
+use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created, created_of, tag_of};
 use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
@@ -133,9 +134,10 @@ macro_rules! merge_routes {
 }
 pub(super) use merge_routes;
 
-/// Declares the comments, files and history of a module whose records are a `Target`.
+/// Declares the comments, files and history of a module whose records are a `Target`. Where it takes more than looking at a record to add
+/// a file to it, `files` judges that.
 macro_rules! record_routes {
-    ($r:expr, $module:literal, $word:literal, $target:expr) => {{
+    ($r:expr, $module:literal, $word:literal, $target:expr $(, files: $check:path)?) => {{
         use actix_web::HttpResponse;
         use $crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View};
         use $crate::operation::{Op, Permit::Permission};
@@ -224,7 +226,11 @@ macro_rules! record_routes {
             .takes_file()
             .answers::<crm_records::attachments::Attachment>(201),
             async |ctx: Ctx, id: Pk, form: actix_multipart::Multipart| {
-                shared::add_file(ctx, &$target, id, form).await
+                shared::add_file(ctx, &$target, id, form, async |_t| {
+                    $($check(_t, id.0).await?;)?
+                    Ok(())
+                })
+                .await
             },
         )
         .add(
@@ -284,6 +290,32 @@ macro_rules! record_routes {
 }
 pub(super) use record_routes;
 
+/// Declares the history of something that is no `Target`, but found by a function of its crate.
+macro_rules! history_route {
+    ($r:expr, $path:literal, $word:literal, $view:expr, $find:path) => {{
+        use $crate::extract::{Ctx, Pk, Query};
+        use $crate::operation::Op;
+        $r.add(
+            Op::get(
+                concat!($path, "{id}/history/"),
+                concat!("list_", $word, "_history"),
+                $view,
+                "Who changed what of it, field by field",
+            )
+            .lists(crm_records::history::HISTORY)
+            .answers_page::<crm_records::history::Change>(),
+            async |ctx: Ctx, id: Pk, query: Query| {
+                let history = ctx.tenant(async |t| {
+                    $find(t, id.0).await?;
+                    crm_records::history::of(t, id.0, &query.0).await
+                });
+                Ok::<_, $crate::problem::Problem>(actix_web::web::Json(history.await?))
+            },
+        );
+    }};
+}
+pub(super) use history_route;
+
 pub(super) fn routes(r: &mut Routes) {
     r.add(
         Op::get(
@@ -309,17 +341,17 @@ pub(super) async fn create<M: Module>(ctx: Ctx, query: Query, body: Json) -> Res
         M::create(t, RecordInput { allow_duplicate: allow_duplicate(&query.0)?, ..input }).await
     });
     let record = record.await?;
-    Ok(created(M::NAME, M::base(&record), &record))
+    Ok(created_of::<M>(&record))
 }
 
 pub(super) async fn find<M: Module>(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> {
-    let (base, record) = ctx
+    let (tag, record) = ctx
         .tenant(async |t| {
             let record = M::find(t, id.0).await?;
-            Ok((M::base(&record).clone(), view.shape(t, &M::TARGET.resource, record).await?))
+            Ok((tag_of::<M>(&record), view.shape(t, &M::TARGET.resource, record).await?))
         })
         .await?;
-    Ok(view.ok(&base, &record))
+    Ok(view.of_tag(tag, &record))
 }
 
 pub(super) async fn update<M: Module>(
@@ -329,7 +361,7 @@ pub(super) async fn update<M: Module>(
     view: View,
 ) -> Result<HttpResponse, Problem> {
     let record = ctx.tenant(async |t| M::update(t, id.0, change.0).await).await?;
-    Ok(view.ok(M::base(&record), &record))
+    Ok(view.of::<M>(&record))
 }
 
 pub(super) async fn delete<M: Module>(ctx: Ctx, id: Pk, condition: IfMatch) -> Result<HttpResponse, Problem> {
@@ -339,12 +371,12 @@ pub(super) async fn delete<M: Module>(ctx: Ctx, id: Pk, condition: IfMatch) -> R
 
 pub(super) async fn merge<M: Mergeable>(ctx: Ctx, id: Pk, body: Json) -> Result<HttpResponse, Problem> {
     let record = ctx.tenant(async |t| merge::merge::<M>(t, id.0, body.0).await).await?;
-    Ok(HttpResponse::Ok().insert_header(versioned(M::base(&record).version)).json(record))
+    Ok(HttpResponse::Ok().insert_header((ETAG, tag_of::<M>(&record))).json(record))
 }
 
 pub(super) async fn undo_merge<M: Mergeable>(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
     let record = ctx.tenant(async |t| merge::undo::<M>(t, id.0).await).await?;
-    Ok(HttpResponse::Ok().insert_header(versioned(M::base(&record).version)).json(record))
+    Ok(HttpResponse::Ok().insert_header((ETAG, tag_of::<M>(&record))).json(record))
 }
 
 pub(super) async fn list_merges(ctx: Ctx, target: &Target, id: Pk, query: Query) -> Listed<Merge> {
@@ -396,15 +428,22 @@ pub(super) async fn add_file(
     target: &Target,
     id: Pk,
     mut form: Multipart,
+    check: impl AsyncFn(&mut TenantTx) -> Result<()>,
 ) -> Result<HttpResponse, Problem> {
-    let org = uploads::room(&ctx, async |t| target.check_view(t, id.0).await).await?;
+    let room = uploads::room(&ctx, async |t| {
+        target.check_view(t, id.0).await?;
+        check(t).await
+    });
+    let org = room.await?;
     let (storage, quota) = (&ctx.state.storage, ctx.state.storage_quota_bytes);
     let file = Uuid::now_v7();
     let stored = uploads::in_time(uploads::only_file(storage, org, file, &mut form)).await?;
     ctx.absorb(format!("{} {}", stored.sha256, stored.file_name).as_bytes());
-    let added =
-        ctx.tenant(async |t| attachments::create(t, target, id.0, file, stored.clone(), quota).await).await;
-    let attachment = uploads::kept(storage, org, file, added).await?;
+    let added = ctx.tenant(async |t| {
+        check(t).await?;
+        attachments::create(t, target, id.0, file, stored.clone(), quota).await
+    });
+    let attachment = uploads::kept(storage, org, file, added.await).await?;
     Ok(HttpResponse::Created()
         .insert_header(("Location", format!("/api/attachments/{file}/download/")))
         .json(attachment))

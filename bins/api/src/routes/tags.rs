@@ -1,10 +1,11 @@
 use actix_web::{HttpResponse, web};
 use crm_core::body;
 use crm_records::Target;
-use crm_records::list::{Page, Shaped};
+use crm_records::list::{Page, Resource, Shaped};
 use crm_records::tags::{self, TAGS, Tag, TagFields, TagMerge, TagMerged, TagUsage};
 
 use super::TARGETS;
+use super::records::history_route;
 use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
@@ -77,11 +78,17 @@ pub(super) fn routes(r: &mut Routes) {
         .refuses(&[409]),
         merge,
     );
+    history_route!(r, "/api/tags/", "tag", view, tags::find);
 }
 
 /// The kinds of record that tags are on.
 fn tagged() -> Vec<Target> {
     TARGETS.iter().copied().chain([crm_web_forms::WEB_FORMS]).collect()
+}
+
+/// The same as lists.
+pub(crate) fn taggable() -> Vec<Resource> {
+    tagged().iter().map(|target| target.resource).collect()
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Tag>>>, Problem> {
@@ -123,6 +130,5 @@ async fn restore(ctx: Ctx, id: Pk, view: View) -> Result<HttpResponse, Problem> 
 }
 
 async fn merge(ctx: Ctx, id: Pk, json: Json) -> Result<web::Json<TagMerged>, Problem> {
-    let taggable: Vec<_> = tagged().iter().map(|target| target.resource).collect();
-    Ok(web::Json(ctx.tenant(async |t| tags::merge(t, &taggable, id.0, json.0).await).await?))
+    Ok(web::Json(ctx.tenant(async |t| tags::merge(t, &taggable(), id.0, json.0).await).await?))
 }

@@ -3,6 +3,7 @@ use crm_core::body;
 use crm_records::list::{Page, Shaped};
 use crm_teams::{self as teams, TEAMS, Team, TeamFields};
 
+use super::records::history_route;
 use crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View, created};
 use crate::operation::Permit::Permission;
 use crate::operation::{Op, Routes};
@@ -45,6 +46,7 @@ pub(super) fn routes(r: &mut Routes) {
             ),
             delete,
         );
+    history_route!(r, "/api/teams/", "team", view, teams::find);
 }
 
 async fn list(ctx: Ctx, query: Query) -> Result<web::Json<Page<Shaped<Team>>>, Problem> {

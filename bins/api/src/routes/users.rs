@@ -7,6 +7,7 @@ use crm_identity::profile::{self, Profile, ProfileFields};
 use crm_identity::{AcceptInvitation, Invite, SignedIn};
 use crm_records::list::{Page, Shaped};
 
+use super::records::history_route;
 use crate::extract::{Anonymous, Change, Ctx, IfMatch, Json, Pk, Query, View, created};
 use crate::operation::Permit::{Member as AnyMember, Permission, Public, SignedIn as Anyone};
 use crate::operation::{Op, Routes};
@@ -14,6 +15,7 @@ use crate::problem::Problem;
 
 pub(super) fn routes(r: &mut Routes) {
     let (view, change) = (Permission("users.view_user"), Permission("users.change_user"));
+    history_route!(r, "/api/user/", "user", view, members::find);
     r.add(
         Op::get("/api/users/", "list_users", view, "List the members, invited ones among them")
             .lists(MEMBERS)

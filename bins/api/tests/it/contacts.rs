@@ -30,6 +30,10 @@ async fn a_contact_is_created_read_changed_and_deleted() {
     )
     .await;
     assert_eq!((&made["account_id"], &made["accounts"]), (&Value::Null, &json!([])));
+    let found = ann.get("/api/search/?q=admiral").await.expect(200);
+    assert_eq!(found["results"][0]["title"], "Grace Person", "called by the name, title or not: {found}");
+    let told = ann.get("/api/activities/?kind=contact").await.expect(200);
+    assert_eq!(told["results"][0]["title"], "Grace Person", "{told}");
     let at = path(&made);
     assert_eq!(ann.get(&at).await.expect(200), made);
     let patched = ann.patch(&at, &json!({"title": null})).await.expect(200);
@@ -65,6 +69,10 @@ async fn bad_values_are_refused_by_field_and_nothing_is_written() {
         ),
         (json!({"first_name": "A", "last_name": "B", "account_id": UNKNOWN}), 422, vec!["account_id"]),
         (json!({"first_name": "A", "last_name": "B", "account_id": "x"}), 422, vec!["account_id"]),
+        (json!({"first_name": "A", "last_name": "B", "teams": ["east"]}), 422, vec!["teams[0]"]),
+        (json!({"first_name": "A", "last_name": "B", "assigned_to": ["bob"]}), 422, vec!["assigned_to[0]"]),
+        (json!({"first_name": "A", "last_name": "B", "tags": ["vip"]}), 422, vec!["tags[0]"]),
+        (json!({"first_name": "A", "last_name": "B", "teams": UNKNOWN}), 400, vec!["teams"]),
         (json!({"first_name": "A", "last_name": "B", "accounts": []}), 400, vec!["accounts"]),
         (json!({"first_name": "A", "last_name": "B", "auto_created": true}), 400, vec!["auto_created"]),
         (json!({"first_name": null, "last_name": "B"}), 400, vec!["first_name"]),
@@ -107,6 +115,17 @@ async fn an_address_is_unique_and_a_likeness_is_said() {
     eve.post("/api/contacts/", &body).await.expect(201);
     contact(&ann, "No", json!({"email": ""})).await;
     contact(&ann, "Nor", json!({"email": null})).await;
+}
+
+#[actix_web::test]
+async fn two_who_add_the_same_address_at_once_are_told_apart_by_the_constraint() {
+    let ann = TestApp::new().await.founder().await;
+    let body = json!({"first_name": "Grace", "last_name": "Hopper", "email": "raced@example.com"});
+    let path = "/api/contacts/?allow_duplicate=true";
+    let (one, other) = futures_util::future::join(ann.post(path, &body), ann.post(path, &body)).await;
+    let refused = if one.status == 201 { other } else { one };
+    assert_eq!(refused.problem(409), ("duplicate".into(), vec!["email".into()]));
+    assert_eq!(ann.get("/api/contacts/?count=true").await.expect(200)["count"], 1);
 }
 
 #[actix_web::test]
@@ -196,16 +215,129 @@ async fn assigning_a_contact_tells_whom_it_is_assigned_to_once_and_by_every_verb
     let app = TestApp::on(database.db.clone()).await;
     let ann = app.founder().await;
     let bob = ann.colleague("USER").await;
-    let grace = contact(&ann, "Grace", json!({})).await;
+    let (bobs, none) = (json!([bob.member_id()]), json!([]));
     let told = async || {
         app.work().await;
         let told = bob.get("/api/notifications/?limit=200").await.expect(200);
-        told["results"].as_array().unwrap().iter().filter(|n| n["record_id"] == grace["id"]).count()
+        told["results"].as_array().unwrap().iter().filter(|n| n["kind"] == "contact").count()
     };
+    let ada = contact(&ann, "Ada", json!({})).await;
     assert_eq!(told().await, 0, "nobody is told of nothing");
-    let at = path(&grace);
-    ann.patch(&at, &json!({"assigned_to": [bob.member_id()]})).await.expect(200);
-    assert_eq!(told().await, 1);
-    ann.patch(&at, &json!({"city": "Berlin"})).await.expect(200);
-    assert_eq!(told().await, 1);
+    contact(&ann, "Grace", json!({"assigned_to": bobs})).await;
+    assert_eq!(told().await, 1, "POST");
+    let at = path(&ada);
+    let whole =
+        |assigned: &Value| json!({"first_name": "Ada", "last_name": "Person", "assigned_to": assigned});
+    for (method, body, want) in [
+        (Method::PUT, whole(&bobs), 2),
+        (Method::PUT, whole(&bobs), 2),
+        (Method::PATCH, json!({"city": "Berlin"}), 2),
+        (Method::PATCH, json!({"assigned_to": none}), 2),
+        (Method::PATCH, json!({"assigned_to": bobs}), 3),
+        (Method::PUT, whole(&none), 3),
+        (Method::PUT, whole(&bobs), 4),
+    ] {
+        ann.request(method.clone(), &at, Some(&body)).await.expect(200);
+        assert_eq!(told().await, want, "{method} {body}");
+    }
+    let merge = json!({"operations": [{"op": "update", "id": ada["id"], "fields": {"assigned_to": none}},
+        {"op": "update", "id": ada["id"], "fields": {"assigned_to": bobs}}]});
+    ann.post("/api/contacts/bulk/", &merge).await.expect(200);
+    assert_eq!(told().await, 5, "bulk");
+}
+
+#[actix_web::test]
+async fn a_change_by_another_leaves_a_record_its_creator() {
+    let ann = TestApp::new().await.founder().await;
+    let bob = ann.colleague("USER").await;
+    for (module, body) in [
+        ("accounts", json!({"name": "x"})),
+        ("contacts", json!({"first_name": "x", "last_name": "x"})),
+        ("leads", json!({"title": "x"})),
+        ("opportunities", json!({"name": "x"})),
+        ("products", json!({"name": "x"})),
+    ] {
+        let maker = if module == "products" { &ann } else { &bob };
+        let made = maker.post(&format!("/api/{module}/"), &body).await.expect(201);
+        let at = format!("/api/{module}/{}/", id(&made));
+        let mut changed = ann.patch(&at, &json!({"description": "y"})).await.expect(200);
+        changed["description"] = json!("z");
+        let changed = ann.put(&at, &changed).await.expect(200);
+        assert_eq!(
+            (&changed["created_by"], &changed["updated_by"], &changed["created_at"]),
+            (&maker.member["id"], &ann.member["id"], &made["created_at"]),
+            "{module}"
+        );
+        assert_eq!(ann.get(&at).await.expect(200)["created_by"], maker.member["id"], "{module}");
+    }
+}
+
+#[actix_web::test]
+async fn nobody_who_has_left_is_assigned_anew_and_whoever_is_may_stay() {
+    let ann = TestApp::new().await.founder().await;
+    let bob = ann.colleague("USER").await;
+    let bobs = json!([bob.member_id()]);
+    let modules = [
+        ("accounts", json!({"name": "x"})),
+        ("contacts", json!({"first_name": "x", "last_name": "x"})),
+        ("leads", json!({"title": "x"})),
+        ("opportunities", json!({"name": "x"})),
+    ];
+    let mut his = Vec::new();
+    for (module, body) in &modules {
+        let mut body = body.clone();
+        body["assigned_to"] = bobs.clone();
+        his.push(ann.post(&format!("/api/{module}/"), &body).await.expect(201));
+    }
+    let status = format!("/api/user/{}/status/", bob.member_id());
+    ann.post(&status, &json!({"status": "inactive"})).await.expect(200);
+    for ((module, body), had) in modules.iter().zip(&his) {
+        let at = format!("/api/{module}/{}/", id(had));
+        let kept = ann.patch(&at, &json!({"description": "y", "assigned_to": bobs})).await.expect(200);
+        assert_eq!(kept["assigned_to"], bobs, "{module}");
+        let mut body = body.clone();
+        body["assigned_to"] = bobs.clone();
+        for (field, value) in body.as_object_mut().unwrap() {
+            if value == "x" {
+                *value = json!(format!("another {field}"));
+            }
+        }
+        let all = format!("/api/{module}/");
+        assert_eq!(ann.post(&all, &body).await.problem(422).1, ["assigned_to"], "{module}");
+        ann.patch(&at, &json!({"assigned_to": []})).await.expect(200);
+        for method in [Method::PATCH, Method::PUT] {
+            let refused = ann.request(method, &at, Some(&body)).await;
+            assert_eq!(refused.problem(422).1, ["assigned_to"], "{module}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_comment_or_file_is_reached_by_its_own_kind_of_record_alone_and_by_who_sees_it_now() {
+    let ann = TestApp::new().await.founder().await;
+    let bob = ann.colleague("USER").await;
+    let grace = contact(&ann, "Grace", json!({"assigned_to": [bob.member_id()]})).await;
+    let own = |what: &str, record: &Value| format!("/api/contacts/{what}/{}/", id(record));
+    let comment = bob.post(&own("comment", &grace), &json!({"comment": "his"})).await.expect(201);
+    let file = bob.upload(&own("attachment", &grace), "his.txt", b"his").await.expect(201);
+    for module in ["leads", "accounts", "opportunities", "documents"] {
+        let path = format!("/api/{module}/comment/{}/", id(&comment));
+        for method in [Method::PATCH, Method::PUT, Method::DELETE] {
+            let body = (method != Method::DELETE).then(|| json!({"comment": "other"}));
+            for who in [&ann, &bob] {
+                let refused = who.request(method.clone(), &path, body.as_ref()).await;
+                assert_eq!(refused.problem(404).0, "not_found", "{method} {path}");
+            }
+        }
+        let path = format!("/api/{module}/attachment/{}/", id(&file));
+        assert_eq!(ann.delete(&path).await.problem(404).0, "not_found", "{path}");
+    }
+    ann.patch(&path(&grace), &json!({"assigned_to": []})).await.expect(200);
+    let (said, kept) = (own("comment", &comment), own("attachment", &file));
+    assert_eq!(bob.patch(&said, &json!({"comment": "x"})).await.problem(404).0, "not_found");
+    assert_eq!(bob.delete(&said).await.problem(404).0, "not_found", "who sees the record no more");
+    assert_eq!(bob.delete(&kept).await.problem(404).0, "not_found");
+    let still = ann.get(&own("comment", &grace)).await.expect(200);
+    assert_eq!(still["results"][0]["comment"], "his");
+    assert_eq!(ann.delete(&kept).await.status, 204);
 }

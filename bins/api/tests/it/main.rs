@@ -32,6 +32,7 @@ mod mail;
 mod merges;
 mod notifications;
 mod opportunities;
+mod people;
 mod permissions;
 mod pipelines;
 mod products;

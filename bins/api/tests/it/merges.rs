@@ -1,6 +1,9 @@
 //! Two records made one, and parted again.
 
 use actix_web::http::Method;
+use crm_schema::{record_merges, record_tags};
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
 use crate::accounts::id;
@@ -165,9 +168,14 @@ async fn what_was_changed_after_a_merge_stays_as_it_is_when_that_is_undone() {
     let other = account(&ann, json!({"name": "Other"})).await;
     let grace =
         contact(&ann, json!({"first_name": "Grace", "last_name": "H", "account_id": loser["id"]})).await;
+    let ada = contact(&ann, json!({"first_name": "Ada", "last_name": "L"})).await;
+    let people = json!({"contacts": [grace["id"], ada["id"]]});
+    ann.patch(&format!("/api/accounts/{}/", id(&loser)), &people).await.expect(200);
     merge(&ann, "accounts", &winner, &loser).await;
     let at = format!("/api/accounts/{}/", id(&winner));
     ann.patch(&at, &json!({"city": "Graz"})).await.expect(200);
+    let adas = format!("/api/contacts/{}/", id(&ada));
+    ann.patch(&adas, &json!({"account_id": winner["id"]})).await.expect(200);
     ann.patch(&format!("/api/contacts/{}/", id(&grace)), &json!({"account_id": other["id"]}))
         .await
         .expect(200);
@@ -177,6 +185,7 @@ async fn what_was_changed_after_a_merge_stays_as_it_is_when_that_is_undone() {
     let winner = get(&ann, "accounts", &winner).await;
     assert_eq!((&winner["city"], &winner["phone"]), (&json!("Graz"), &Value::Null));
     assert_eq!(get(&ann, "contacts", &grace).await["account_id"], other["id"]);
+    assert_eq!(winner["contacts"], json!([ada["id"]]), "whose primary account it is since");
 }
 
 #[actix_web::test]
@@ -310,4 +319,71 @@ async fn two_who_merge_a_pair_both_ways_at_once_leave_one() {
     let done = [one.status, other.status].iter().filter(|status| **status == 200).count();
     assert_eq!(done, 1, "{} {}", one.json(), other.json());
     assert_eq!(ann.get("/api/accounts/?count=true").await.expect(200)["count"], 1);
+}
+
+#[actix_web::test]
+async fn what_was_merged_away_counts_nowhere_until_it_is_back() {
+    let ann = TestApp::new().await.founder().await;
+    let tag = ann.post("/api/tags/", &json!({"name": "Vip"})).await.expect(201);
+    let team = ann.post("/api/teams/", &json!({"name": "East"})).await.expect(201);
+    let winner = account(&ann, json!({"name": "Acme"})).await;
+    let loser = account(&ann, json!({"name": "Acme Inc", "tags": [tag["id"]], "teams": [team["id"]]})).await;
+    merge(&ann, "accounts", &winner, &loser).await;
+    let usage =
+        async || ann.get(&format!("/api/tags/{}/usage/", id(&tag))).await.expect(200)["total"].clone();
+    assert_eq!(usage().await, 1, "the winner alone has it");
+    let team = format!("/api/teams/{}/", id(&team));
+    assert_eq!(ann.delete(&team).await.problem(409).0, "in_use", "the winner is assigned to it");
+    ann.patch(&format!("/api/accounts/{}/", id(&winner)), &json!({"teams": [], "tags": []}))
+        .await
+        .expect(200);
+    assert_eq!(usage().await, 0);
+    assert_eq!(ann.delete(&team).await.status, 204);
+    let undo = format!("/api/accounts/merges/{}/undo/", newest(&ann, "accounts", &winner).await);
+    let back = ann.post(&undo, &json!({})).await.expect(200);
+    assert_eq!((&back["teams"], &back["tags"]), (&json!([]), &json!([tag["id"]])));
+    assert_eq!(usage().await, 1);
+}
+
+#[actix_web::test]
+async fn nothing_of_a_loser_is_kept_once_a_merge_can_not_be_undone() {
+    let database = crm_testkit::fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let tag = ann.post("/api/tags/", &json!({"name": "Vip"})).await.expect(201);
+    let winner = contact(&ann, json!({"first_name": "Grace", "last_name": "Hopper"})).await;
+    let loser =
+        json!({"first_name": "G", "last_name": "Hopper", "email": "grace@example.com", "tags": [tag["id"]]});
+    let loser = contact(&ann, loser).await;
+    merge(&ann, "contacts", &winner, &loser).await;
+    let merges = format!("/api/contacts/{}/merges/", id(&winner));
+    let kept = async || {
+        let org = crm_core::OrgId(ann.org["id"].as_str().unwrap().parse().unwrap());
+        let loser: uuid::Uuid = id(&loser).parse().unwrap();
+        let system = crm_jobs::System(org);
+        let kept = app.db.tenant(&system, async |t| -> crm_core::Result<(Value, i64)> {
+            let row =
+                record_merges::table.filter(record_merges::loser_id.eq(loser)).select(record_merges::loser);
+            let tags = record_tags::table.filter(record_tags::record_id.eq(loser)).count();
+            Ok((row.first(t.conn()?).await?, tags.get_result(t.conn()?).await?))
+        });
+        kept.await.unwrap()
+    };
+    let settle = async || {
+        app.put_job(crm_records::merge::SETTLE, &ann).await;
+        app.work().await;
+    };
+    settle().await;
+    let (row, tags) = kept().await;
+    assert_eq!((&row["email"], tags), (&json!("grace@example.com"), 1), "it can be undone still");
+    app.db.clock().advance(chrono::TimeDelta::days(31));
+    let ann = ann.sign_in_again().await;
+    settle().await;
+    assert_eq!(kept().await, (json!({}), 0));
+    let listed = ann.get(&merges).await.expect(200)["results"][0].clone();
+    assert_eq!((&listed["loser_id"], &listed["loser_name"]), (&loser["id"], &json!("")));
+    let old = ann.get(&format!("/api/contacts/{}/", id(&loser))).await.expect(410);
+    assert_eq!(old["merged_into"], winner["id"], "its id leads there all the same");
+    let undo = format!("/api/contacts/merges/{}/undo/", id(&listed));
+    assert_eq!(ann.post(&undo, &json!({})).await.problem(409).0, "conflict");
 }

@@ -116,7 +116,16 @@ async fn sharing_gives_reading_only() {
     assert_eq!(eve.patch(&at, &json!({"shared_to": []})).await.problem(403).0, "forbidden");
     assert_eq!(eve.upload(&file, "b.pdf", PDF).await.problem(403).0, "forbidden");
     assert_eq!(eve.delete(&at).await.problem(403).0, "forbidden");
+    let files = at.replace(ALL, "/api/documents/attachment/");
+    assert_eq!(eve.upload(&files, "b.pdf", PDF).await.problem(403).0, "forbidden");
+    let stranger = ann.colleague("USER").await;
+    assert_eq!(stranger.upload(&files, "b.pdf", PDF).await.problem(404).0, "not_found");
     assert_eq!(bob.get(&at).await.expect(200), document, "and nothing happened");
+    // Whoever reads it may say something.
+    let comments = at.replace(ALL, "/api/documents/comment/");
+    eve.post(&comments, &json!({"comment": "nice"})).await.expect(201);
+    assert_eq!(stranger.post(&comments, &json!({"comment": "nice"})).await.problem(404).0, "not_found");
+    bob.upload(&files, "b.pdf", PDF).await.expect(201);
     // Its creator and an administrator write.
     bob.patch(&at, &json!({"title": "Bob's own"})).await.expect(200);
     ann.patch(&at, &json!({"shared_to": []})).await.expect(200);

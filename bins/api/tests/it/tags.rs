@@ -129,3 +129,35 @@ async fn a_merge_that_makes_no_sense_is_refused() {
     assert_eq!(eve.post(&merge, &json!({"into": theirs})).await.problem(404).0, "not_found");
     assert_eq!(ann.get(&format!("/api/tags/{old}/")).await.expect(200)["is_active"], true);
 }
+
+#[actix_web::test]
+async fn a_tag_of_very_many_records_is_replaced_in_batches_that_all_are_told_of() {
+    let database = crm_testkit::fresh_database().await;
+    let app = TestApp::on(database.db.clone()).await;
+    let ann = app.founder().await;
+    let (old, new, newest) = (tag(&ann, "Old").await, tag(&ann, "New").await, tag(&ann, "Newest").await);
+    let lead = |n| json!({"op": "create", "fields": {"title": format!("lead {n}"), "tags": [old]}});
+    let operations: Vec<_> = (0..510).map(lead).collect();
+    ann.post("/api/leads/bulk/", &json!({"operations": operations})).await.expect(200);
+    let on = async |tag: &str| ann.get(&format!("/api/tags/{tag}/usage/")).await.expect(200)["total"].clone();
+    let merged = ann.post(&format!("/api/tags/{old}/merge/"), &json!({"into": new})).await.expect(200);
+    assert_eq!(merged["moved"], 510);
+    assert_eq!((on(&old).await, on(&new).await), (json!(10), json!(500)), "the rest is left to a job");
+    let source = ann.get(&format!("/api/tags/{old}/")).await.expect(200);
+    assert_eq!((&source["is_active"], &source["merged_into"]), (&json!(false), &json!(new)));
+    // What is on its way follows where its goal went.
+    ann.post(&format!("/api/tags/{new}/merge/"), &json!({"into": newest})).await.expect(200);
+    app.work().await;
+    assert_eq!((on(&old).await, on(&new).await, on(&newest).await), (json!(0), json!(0), json!(510)));
+    let first = ann.get("/api/leads/?ordering=created_at&limit=1").await.expect(200)["results"][0].clone();
+    let history = format!("/api/leads/{}/history/", first["id"].as_str().unwrap());
+    let change = ann.get(&history).await.expect(200)["results"][0].clone();
+    assert_eq!(change["fields"], json!({"tags": [[new], [newest]]}));
+    let last = ann.get("/api/leads/?ordering=-created_at&limit=1").await.expect(200)["results"][0].clone();
+    let history = format!("/api/leads/{}/history/", last["id"].as_str().unwrap());
+    let change = ann.get(&history).await.expect(200)["results"][0].clone();
+    assert_eq!(change["fields"], json!({"tags": [[old], [newest]]}));
+    assert_eq!(change["created_by"], ann.member["id"], "whoever wanted it did it");
+    let restored = ann.post(&format!("/api/tags/{old}/restore/"), &json!({})).await.expect(200);
+    assert_eq!(restored["merged_into"], Value::Null);
+}

@@ -69,3 +69,40 @@ async fn a_team_stays_in_its_organization_and_its_name_is_unique_there_alone() {
     assert_eq!(ann.patch(&path(&team), &json!({"org_id": eve.org["id"]})).await.problem(400).1, ["org_id"]);
     assert_eq!(ann.patch(&path(&team), &json!({"users": [eve.member_id()]})).await.problem(422).1, ["users"]);
 }
+
+#[actix_web::test]
+async fn what_is_written_of_members_teams_tags_goals_pipelines_and_stages_can_be_read() {
+    let app = TestApp::new().await;
+    let (ann, eve) = (app.founder().await, app.founder().await);
+    let goal = json!({
+        "name": "Name", "goal_type": "DEALS_CLOSED", "target_value": 1, "period_type": "CUSTOM", "period_start": "2026-01-01",
+        "period_end": "2026-12-31",
+    });
+    let pipeline = ann.post("/api/leads/pipelines/", &json!({"name": "Name"})).await.expect(201);
+    let stage = format!("/api/leads/stages/{}/", pipeline["stages"][0]["id"].as_str().unwrap());
+    let mut paths = vec![(stage, pipeline["stages"][0]["name"].clone())];
+    paths.push((format!("/api/leads/pipelines/{}/", pipeline["id"].as_str().unwrap()), json!("Name")));
+    for (all, body) in [
+        ("/api/teams/", json!({"name": "Name"})),
+        ("/api/tags/", json!({"name": "Name"})),
+        ("/api/opportunities/goals/", goal),
+    ] {
+        let made = ann.post(all, &body).await.expect(201);
+        paths.push((format!("{all}{}/", made["id"].as_str().unwrap()), json!("Name")));
+    }
+    let bob = ann.colleague("USER").await;
+    let his = format!("/api/user/{}/", bob.member_id());
+    ann.patch(&his, &json!({"phone": "+1 555 010 0100"})).await.expect(200);
+    let history = ann.get(&format!("{his}history/")).await.expect(200);
+    assert_eq!(history["results"][0]["fields"], json!({"phone": [null, "+1 555 010 0100"]}));
+    assert_eq!(bob.get(&format!("{his}history/")).await.problem(403).0, "forbidden");
+    for (path, name) in paths {
+        ann.patch(&path, &json!({"name": "Other name"})).await.expect(200);
+        let history = ann.get(&format!("{path}history/")).await.expect(200);
+        let actions: Vec<_> =
+            history["results"].as_array().unwrap().iter().map(|entry| entry["action"].clone()).collect();
+        assert_eq!(actions, ["updated", "created"], "{path}");
+        assert_eq!(history["results"][0]["fields"]["name"], json!([name, "Other name"]), "{path}");
+        assert_eq!(eve.get(&format!("{path}history/")).await.problem(404).0, "not_found", "{path}");
+    }
+}

@@ -2,10 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+use std::cell::Cell;
+
 use chrono::NaiveDate;
 use crm_access::BuiltinRole;
-use crm_accounts::{Account, AccountFields, Accounts};
-use crm_core::{Caller, Code, Db, Error, Result};
+use crm_accounts::{ACCOUNTS, Account, AccountFields, Accounts};
+use crm_core::{Caller, Code, Db, Error, Result, TenantTx};
+use crm_records::list::Params;
 use crm_records::{Base, Precondition, RecordInput, created, merge, tally};
 use crm_schema::opportunities;
 use crm_testkit::{member, org};
@@ -127,13 +130,7 @@ async fn an_account_with_deals_is_not_deleted_under_them_and_a_merge_takes_them_
     assert_eq!(of(winner).await, [(sold, 2)], "the deal is changed, and says so");
     let merged = db
         .tenant(&system, async |t| {
-            merge::list(
-                t,
-                &crm_accounts::ACCOUNTS,
-                winner,
-                &crm_records::list::Params::of(&[("fields", "id")]),
-            )
-            .await
+            merge::list(t, &crm_accounts::ACCOUNTS, winner, &Params::of(&[("fields", "id")])).await
         })
         .await
         .unwrap();
@@ -188,7 +185,7 @@ async fn a_merge_is_undone_within_thirty_days_and_no_later() {
     let merged = async || -> Uuid {
         let body = json!({"loser_id": b}).as_object().unwrap().clone();
         db.tenant(&system, async |t| merge::merge::<Accounts>(t, a, body).await).await.unwrap();
-        let params = crm_records::list::Params::of(&[("limit", "1"), ("fields", "id")]);
+        let params = Params::of(&[("limit", "1"), ("fields", "id")]);
         let page =
             db.tenant(&system, async |t| merge::list(t, &crm_accounts::ACCOUNTS, a, &params).await).await;
         serde_json::to_value(page.unwrap()).unwrap()["results"][0]["id"].as_str().unwrap().parse().unwrap()
@@ -200,4 +197,83 @@ async fn a_merge_is_undone_within_thirty_days_and_no_later() {
     let second = merged().await;
     clock.advance(chrono::TimeDelta::days(30));
     assert_eq!(undo(second).await.unwrap_err().code(), Code::Conflict);
+}
+
+/// Whether somebody waits for a row that another transaction has.
+async fn is_waited_for(t: &mut TenantTx) -> Result<bool> {
+    let waiting = "EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(waiting)).get_result(t.conn()?).await?)
+}
+
+async fn comment(t: &mut TenantTx, account: Uuid) -> Result<Uuid> {
+    let body = json!({"comment": "hello"}).as_object().unwrap().clone();
+    Ok(crm_records::comments::create(t, &ACCOUNTS, account, body).await?.base.id)
+}
+
+async fn comments(db: &Db, who: &Caller, account: Uuid) -> usize {
+    let list =
+        async |t: &mut TenantTx| crm_records::comments::list(t, &ACCOUNTS, account, &Params::of(&[])).await;
+    db.tenant(who, list).await.unwrap().results.len()
+}
+
+#[tokio::test]
+async fn a_comment_during_a_merge_goes_along_or_is_led_to_the_winner() {
+    let database = crm_testkit::fresh_database().await;
+    let db = &database.db;
+    let system = org(db, "EUR").await;
+    for comment_first in [false, true] {
+        let (a, b) = (account(db, &system, "A").await.base.id, account(db, &system, "B").await.base.id);
+        let body = json!({"loser_id": b}).as_object().unwrap().clone();
+        let (begun, go) = tokio::sync::oneshot::channel::<()>();
+        let over = Cell::new(false);
+        // Whoever is first keeps the transaction open until the other one waits for it, or is through without having waited.
+        let hold = async |t: &mut TenantTx| -> Result<()> {
+            while !over.get() && !is_waited_for(t).await? {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        let said = if comment_first {
+            let first = db.tenant(&system, async |t| {
+                let said = comment(t, b).await?;
+                begun.send(()).unwrap();
+                hold(t).await?;
+                Ok::<_, Error>(said)
+            });
+            let second = async {
+                go.await.unwrap();
+                let merged = db
+                    .tenant(&system, async |t| merge::merge::<Accounts>(t, a, body.clone()).await.map(drop));
+                let merged = merged.await;
+                over.set(true);
+                merged
+            };
+            let (said, merged) = tokio::join!(first, second);
+            merged.unwrap();
+            said
+        } else {
+            let first = db.tenant(&system, async |t| {
+                merge::merge::<Accounts>(t, a, body.clone()).await?;
+                begun.send(()).unwrap();
+                hold(t).await
+            });
+            let second = async {
+                go.await.unwrap();
+                let said = db.tenant(&system, async |t| comment(t, b).await).await;
+                over.set(true);
+                said
+            };
+            let (merged, said) = tokio::join!(first, second);
+            merged.unwrap();
+            said
+        };
+        match said {
+            Ok(_) => assert!(comment_first),
+            Err(refused) => assert!(!comment_first && refused.code() == Code::Merged, "{refused:?}"),
+        }
+        assert_eq!(comments(db, &system, a).await, usize::from(comment_first));
+        db.tenant(&system, async |t| crm_accounts::delete(t, a, &Precondition::default()).await)
+            .await
+            .unwrap();
+    }
 }

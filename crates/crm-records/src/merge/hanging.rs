@@ -1,6 +1,6 @@
 //! What goes from one record to another, and back again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use crm_core::body::Object;
 use crm_core::{Error, Result, TenantTx};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::statement::Statement;
-use crate::log::logged;
+use crate::contacts::{self, OWNERS, People};
+use crate::statement::Statement;
+use crate::{Update, updated_many};
 
 /// A column of another table that points at a record of a module, declared by whoever owns the table.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,13 @@ const LINKS: [Link; 8] = [
     link("record_sources", "record_id", "source_id"),
     link("record_sources", "source_id", "record_id"),
 ];
+
+/// Where [`Moved::links`] has the records that a contact came to.
+const PEOPLE_OF: &str = "record_contacts.contact_id";
+
+/// Who has an account as the primary one since is one of its people.
+const NOT_PRIMARY: &str = " AND NOT EXISTS (SELECT FROM contacts c WHERE c.org_id = record_contacts.org_id \
+    AND c.id = record_contacts.contact_id AND c.account_id = record_contacts.record_id)";
 
 /// What hangs on one record and none other.
 const PARTS: [&str; 2] = ["comments", "attachments"];
@@ -93,7 +101,7 @@ impl Moved {
             moved.pointers.insert(table.to_owned(), rows.load(t.conn()?).await?);
         }
         for pointer in pointers {
-            let rows = pointer.turn(t, loser, winner, None).await?;
+            let rows = pointer.turn(t, loser, Some(winner), None).await?;
             moved.pointers.insert(pointer.place(), rows);
         }
         for link in &LINKS {
@@ -105,6 +113,14 @@ impl Moved {
             .sql(" AND contact_id = ")
             .id(loser);
         moved.belonged = belonged.load(t.conn()?).await?;
+        let none = Vec::new();
+        let joined: HashSet<_> = moved.links.get(PEOPLE_OF).unwrap_or(&none).iter().collect();
+        let people = moved.belonged.iter().map(|owner| People {
+            owner: *owner,
+            gone: vec![loser],
+            came: if joined.contains(owner) { vec![winner] } else { Vec::new() },
+        });
+        contacts::changed(t, &OWNERS, people.collect()).await?;
         Ok(moved)
     }
 
@@ -134,8 +150,9 @@ impl Moved {
         }
         for pointer in pointers {
             let rows = self.pointers.get(&pointer.place()).unwrap_or(&none);
-            pointer.turn(t, winner, loser, Some(rows)).await?;
+            pointer.turn(t, winner, Some(loser), Some(rows)).await?;
         }
+        let mut left = HashSet::new();
         for link in &LINKS {
             let remove = Statement::<SqlUuid>::new("DELETE FROM ")
                 .name(link.table)
@@ -150,7 +167,12 @@ impl Moved {
                 .sql(" = ANY(")
                 .ids(self.links.get(&link.place()).unwrap_or(&none))
                 .sql(")");
-            remove.execute(t.conn()?).await?;
+            let remove = if link.table == "record_contacts" { remove.sql(NOT_PRIMARY) } else { remove };
+            let remove = remove.sql(" RETURNING ").name(link.linked);
+            let removed: Vec<Uuid> = remove.load(t.conn()?).await?;
+            if link.place() == PEOPLE_OF {
+                left.extend(removed);
+            }
         }
         let belong = Statement::<SqlUuid>::new(
             "INSERT INTO record_contacts (org_id, record_id, contact_id) SELECT org_id, id, ",
@@ -160,9 +182,17 @@ impl Moved {
         .id(org)
         .sql(" AND id = ANY(")
         .ids(&self.belonged)
-        .sql(") ON CONFLICT DO NOTHING");
-        belong.execute(t.conn()?).await?;
-        Ok(())
+        .sql(") ON CONFLICT DO NOTHING RETURNING record_id");
+        let back: HashSet<Uuid> = belong.load::<Uuid>(t.conn()?).await?.into_iter().collect();
+        let whose = |owners: &HashSet<Uuid>, owner, contact| {
+            if owners.contains(owner) { vec![contact] } else { Vec::new() }
+        };
+        let people = left.union(&back).map(|owner| People {
+            owner: *owner,
+            gone: whose(&left, owner, winner),
+            came: whose(&back, owner, loser),
+        });
+        contacts::changed(t, &OWNERS, people.collect()).await
     }
 }
 
@@ -208,12 +238,30 @@ impl Pointer {
         format!("{}.{}", self.table, self.column)
     }
 
+    /// Has the records among what points at a record point at nothing, before it is deleted: the database would do the same, and tell
+    /// nobody.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn clear(t: &mut TenantTx, pointers: &[Self], record: Uuid) -> Result<()> {
+        for pointer in pointers.iter().filter(|pointer| pointer.kind.is_some()) {
+            pointer.turn(t, record, None, None).await?;
+        }
+        Ok(())
+    }
+
     /// Has rows point at another record, all of them or only some; answers which.
-    async fn turn(&self, t: &mut TenantTx, from: Uuid, to: Uuid, only: Option<&[Uuid]>) -> Result<Vec<Uuid>> {
+    async fn turn(
+        &self,
+        t: &mut TenantTx,
+        from: Uuid,
+        to: Option<Uuid>,
+        only: Option<&[Uuid]>,
+    ) -> Result<Vec<Uuid>> {
         let org = t.org().0;
         let mut turn =
             Statement::<(SqlUuid, BigInt)>::new("UPDATE ").name(self.table).sql(" p SET ").name(self.column);
-        turn = turn.sql(" = ").id(to);
+        turn = turn.sql(" = ").maybe(to);
         if self.kind.is_some() {
             turn = turn.sql(", version = p.version + 1, updated_at = ").time(t.now());
             turn = turn.sql(", updated_by = ").maybe(t.actor().map(|actor| actor.0));
@@ -222,7 +270,7 @@ impl Pointer {
         if let Some(only) = only {
             turn = turn.sql(" AND p.").name(self.key).sql(" = ANY(").ids(only).sql(")");
         }
-        if self.pairs {
+        if let Some(to) = to.filter(|_| self.pairs) {
             turn = turn
                 .sql(" AND NOT EXISTS (SELECT FROM ")
                 .name(self.table)
@@ -240,11 +288,9 @@ impl Pointer {
         let rows: Vec<(Uuid, i64)> =
             turn.sql(" RETURNING p.").name(self.key).sql(version).load(t.conn()?).await?;
         if let Some(kind) = self.kind {
-            let change = json!([from, to]);
-            for (row, version) in &rows {
-                let fields = [(self.column.to_owned(), change.clone())].into_iter().collect();
-                logged(t, kind, *row, Some(*version), "updated", fields, None).await?;
-            }
+            let fields: Object = [(self.column.to_owned(), json!([from, to]))].into_iter().collect();
+            let update = |&(id, version)| Update { id, version: Some(version), fields: fields.clone() };
+            updated_many(t, kind, t.actor(), rows.iter().map(update).collect()).await?;
         }
         Ok(rows.into_iter().map(|(row, _)| row).collect())
     }
@@ -279,11 +325,26 @@ pub(super) async fn put_row(
     insert.execute(t.conn()?).await.map(drop).map_err(taken)
 }
 
-/// Locks rows in the order of their ids; answers those that are there.
-pub(super) async fn lock(t: &mut TenantTx, table: &'static str, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-    let lock = Statement::<SqlUuid>::new("SELECT id FROM ").name(table).sql(" WHERE org_id = ").id(t.org().0);
-    let lock = lock.sql(" AND id = ANY(").ids(ids).sql(") ORDER BY id FOR UPDATE");
-    Ok(lock.load(t.conn()?).await?)
+/// Locks records in the order of their ids: their rows, and then what everything else hangs on, so that nothing is hung on one of them
+/// until the merge has ended.
+pub(super) async fn lock(t: &mut TenantTx, table: &'static str, ids: &[Uuid]) -> Result<()> {
+    for table in [table, "records"] {
+        let lock = Statement::<SqlUuid>::new("SELECT id FROM ").name(table).sql(" WHERE org_id = ");
+        let lock = lock.id(t.org().0).sql(" AND id = ANY(").ids(ids).sql(") ORDER BY id FOR UPDATE");
+        lock.load::<Uuid>(t.conn()?).await?;
+    }
+    Ok(())
+}
+
+/// Takes all links and filterable values from losers.
+pub(super) async fn unlink(t: &mut TenantTx, losers: &[Uuid]) -> Result<()> {
+    let owners = LINKS.iter().map(|link| (link.table, link.owner));
+    for (table, owner) in owners.chain([("custom_values", "record_id")]) {
+        let delete = Statement::<Text>::new("DELETE FROM ").name(table).sql(" WHERE org_id = ");
+        let delete = delete.id(t.org().0).sql(" AND ").name(owner).sql(" = ANY(").ids(losers).sql(")");
+        delete.execute(t.conn()?).await?;
+    }
+    Ok(())
 }
 
 /// Has the winner found by the custom values that it took over.

@@ -1,21 +1,23 @@
 //! Two tags that mean the same become one.
 
-use chrono::{DateTime, Utc};
+use std::collections::{BTreeSet, HashMap};
+
 use crm_access::Require;
 use crm_core::body::{self, Object};
-use crm_core::{Code, Error, FieldCode, MemberId, OrgId, Result, TagId, TenantTx};
-use crm_schema::{record_tags, tags};
-use diesel::pg::Pg;
+use crm_core::{Code, Error, FieldCode, MemberId, Result, TagId, TenantTx};
+use crm_schema::{record_tags, records, tags};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{Array, Nullable, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::Uuid as SqlUuid;
 use diesel_async::RunQueryDsl;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 use validator::Validate;
 
-use super::{Tag, TagFields, find, locked, store, usage};
+use super::{Tag, TagFields, find, locked, store_merged, usage};
 use crate::list::Resource;
+use crate::statement::next_versions;
+use crate::{Update, updated_many};
 
 /// Which tag takes the other's place.
 #[derive(Debug, Clone, Copy, Deserialize, Validate, utoipa::ToSchema)]
@@ -30,12 +32,12 @@ pub struct TagMerge {
 pub struct TagMerged {
     /// The tag that stays.
     pub tag: Tag,
-    /// How many records had the other one.
-    pub moved: usize,
+    /// How many records had the other one. It is replaced on the first hundreds at once, and on the rest in the background.
+    pub moved: i64,
 }
 
 /// Puts another tag in the place of one on every record, and archives the one. Each record of the given kinds has a new version and
-/// says so in its history; a record that had both has the other one once. `body` is a [`TagMerge`], judged once the tag is found.
+/// says so in its history; a record that had both has the other one once. What is more than a batch is left to a job. `body` is a [`TagMerge`], judged once the tag is found.
 ///
 /// # Errors
 /// `Forbidden` without `tags.change_tag`; `NotFound`; 400 and 422 for the body; 422 for the same tag or one that is not there; `Conflict` for an archived one.
@@ -63,79 +65,121 @@ pub async fn merge(t: &mut TenantTx, taggable: &[Resource], id: Uuid, body: Obje
             "an archived tag takes no other's place: restore it first".into(),
         ));
     }
-    for (_, kind, count) in usage::count(t, &[TagId(id)]).await? {
-        let Some(resource) = taggable.iter().find(|resource| resource.kind == kind) else { continue };
-        let ids: Vec<_> = (0..count).map(|_| Uuid::now_v7()).collect();
-        let (org, actor, now) = (t.org(), t.actor(), t.now());
-        let told = Retag { table: resource.table, org, source: TagId(id), into, actor, now, ids: &ids };
-        told.execute(t.conn()?).await?;
-    }
-    let moved = move_links(t, TagId(id), into).await?;
+    let moved = usage::count(t, &[TagId(id)]).await?.into_iter().map(|(_, _, count)| count).sum();
+    // No record gets it any more, and whoever has it can tell where it went.
     let fields = TagFields { is_active: false, ..source.fields.clone() };
-    store(t, source, fields).await?;
+    store_merged(t, source, fields, Some(into)).await?;
+    go_on(t, taggable, Merging { source: TagId(id), by: t.actor() }).await?;
     Ok(TagMerged { tag: target, moved })
 }
 
-async fn move_links(t: &mut TenantTx, source: TagId, into: TagId) -> Result<usize> {
-    let of_source = record_tags::org_id.eq(t.org()).and(record_tags::tag_id.eq(source));
+/// The kind of the job that goes on with a merge; its payload is [`Merging`].
+pub const MERGE: &str = "tags.merge";
+
+/// On how many records a tag is replaced by one transaction.
+const BATCH: i64 = 500;
+
+/// A merge that is under way.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Merging {
+    /// The tag that goes.
+    pub source: TagId,
+    /// Who wants it.
+    pub by: Option<MemberId>,
+}
+
+/// Replaces the tag on a batch of records, and puts in the job of the next one while there are more. In the transaction of the job itself
+/// every batch is done once. A tag that was restored meanwhile stays where it still is.
+///
+/// # Errors
+/// Those of the database.
+pub async fn go_on(t: &mut TenantTx, taggable: &[Resource], job: Merging) -> Result<()> {
+    let Some(into) = end(t, job.source).await? else { return Ok(()) };
+    let batch: Vec<(Uuid, String)> = record_tags::table
+        .inner_join(
+            records::table
+                .on(records::org_id.eq(record_tags::org_id).and(records::id.eq(record_tags::record_id))),
+        )
+        .filter(record_tags::org_id.eq(t.org()).and(record_tags::tag_id.eq(job.source)))
+        .order_by(record_tags::record_id)
+        .limit(BATCH)
+        .select((records::id, records::kind))
+        .load(t.conn()?)
+        .await?;
+    let all: Vec<Uuid> = batch.iter().map(|(id, _)| *id).collect();
+    let mut versions = Vec::new();
+    for resource in taggable {
+        let ids: Vec<Uuid> =
+            batch.iter().filter(|(_, kind)| kind == resource.kind).map(|(id, _)| *id).collect();
+        if !ids.is_empty() {
+            versions.push((resource.kind, next_versions(t, resource.table, &ids, job.by).await?));
+        }
+    }
+    let mut before = tags_of(t, &all).await?;
+    move_links(t, &all, (job.source, into)).await?;
+    for (kind, rows) in versions {
+        let updates = rows.into_iter().map(|(id, version)| {
+            let old = before.remove(&id).unwrap_or_default();
+            let new: BTreeSet<_> =
+                old.iter().map(|tag| if *tag == job.source { into } else { *tag }).collect();
+            let fields = [("tags".to_owned(), json!([old, new]))].into_iter().collect();
+            Update { id, version: Some(version), fields }
+        });
+        let updates = updates.collect();
+        updated_many(t, kind, job.by, updates).await?;
+    }
+    if i64::try_from(all.len()).is_ok_and(|done| done < BATCH) {
+        return Ok(());
+    }
+    crm_jobs::enqueue(t, MERGE, &job).await
+}
+
+/// The tag that a merged one leads to: the one it was merged into, or where that one went since. None for one that is in use.
+async fn end(t: &mut TenantTx, source: TagId) -> Result<Option<TagId>> {
+    let mut seen = vec![source];
+    loop {
+        let last = seen.last().copied().unwrap_or(source);
+        let next: Option<TagId> = tags::table
+            .filter(tags::org_id.eq(t.org()).and(tags::id.eq(last.0)).and(tags::is_active.eq(false)))
+            .select(tags::merged_into_id)
+            .first::<Option<TagId>>(t.conn()?)
+            .await
+            .optional()?
+            .flatten();
+        match next {
+            // Restored and merged the other way round, it ends where it began.
+            Some(next) if !seen.contains(&next) => seen.push(next),
+            _ => return Ok((last != source).then_some(last)),
+        }
+    }
+}
+
+async fn tags_of(t: &mut TenantTx, ids: &[Uuid]) -> Result<HashMap<Uuid, BTreeSet<TagId>>> {
+    let pairs: Vec<(Uuid, TagId)> = record_tags::table
+        .filter(record_tags::org_id.eq(t.org()).and(record_tags::record_id.eq_any(ids)))
+        .select((record_tags::record_id, record_tags::tag_id))
+        .load(t.conn()?)
+        .await?;
+    let mut of: HashMap<Uuid, BTreeSet<TagId>> = HashMap::new();
+    for (id, tag) in pairs {
+        of.entry(id).or_default().insert(tag);
+    }
+    Ok(of)
+}
+
+async fn move_links(t: &mut TenantTx, ids: &[Uuid], (source, into): (TagId, TagId)) -> Result<()> {
+    let these = record_tags::org_id
+        .eq(t.org())
+        .and(record_tags::tag_id.eq(source))
+        .and(record_tags::record_id.eq_any(ids));
     record_tags::table
-        .filter(of_source)
+        .filter(these.clone())
         .select((record_tags::org_id, record_tags::record_id, into.into_sql::<SqlUuid>()))
         .insert_into(record_tags::table)
         .into_columns((record_tags::org_id, record_tags::record_id, record_tags::tag_id))
         .on_conflict_do_nothing()
         .execute(t.conn()?)
         .await?;
-    Ok(diesel::delete(record_tags::table.filter(of_source)).execute(t.conn()?).await?)
-}
-
-/// Gives every record of a table that has `source` its next version, with the change to its tags in its history.
-struct Retag<'a> {
-    table: &'static str,
-    org: OrgId,
-    source: TagId,
-    into: TagId,
-    actor: Option<MemberId>,
-    now: DateTime<Utc>,
-    /// Those of the changes: as many as there are records.
-    ids: &'a [Uuid],
-}
-
-const RETAG: &str = "WITH had AS (\
-    SELECT record_id, row_number() OVER (ORDER BY record_id) AS n FROM record_tags WHERE org_id = {org} AND tag_id = {source}\
-), retagged AS (\
-    UPDATE {table} r SET version = r.version + 1, updated_at = {now}, updated_by = {actor} FROM had \
-    WHERE r.org_id = {org} AND r.id = had.record_id RETURNING r.id, r.version, had.n\
-) \
-INSERT INTO changes (org_id, id, record_id, version, action, created_by, created_at, fields) \
-SELECT {org}, ({ids})[r.n], r.id, r.version, 'updated', {actor}, {now}, jsonb_build_object('tags', jsonb_build_array(\
-    (SELECT jsonb_agg(k.tag_id ORDER BY k.tag_id) FROM record_tags k WHERE k.org_id = {org} AND k.record_id = r.id), \
-    (SELECT jsonb_agg(k.tag ORDER BY k.tag) FROM (\
-        SELECT DISTINCT CASE WHEN tag_id = {source} THEN {into} ELSE tag_id END AS tag \
-        FROM record_tags WHERE org_id = {org} AND record_id = r.id) k))) \
-FROM retagged r";
-
-impl QueryId for Retag<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<C> diesel::RunQueryDsl<C> for Retag<'_> {}
-
-impl QueryFragment<Pg> for Retag<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        for (i, part) in RETAG.split(['{', '}']).enumerate() {
-            match part {
-                "org" if i % 2 == 1 => out.push_bind_param::<SqlUuid, _>(&self.org)?,
-                "source" if i % 2 == 1 => out.push_bind_param::<SqlUuid, _>(&self.source)?,
-                "into" if i % 2 == 1 => out.push_bind_param::<SqlUuid, _>(&self.into)?,
-                "actor" if i % 2 == 1 => out.push_bind_param::<Nullable<SqlUuid>, _>(&self.actor)?,
-                "now" if i % 2 == 1 => out.push_bind_param::<Timestamptz, _>(&self.now)?,
-                "ids" if i % 2 == 1 => out.push_bind_param::<Array<SqlUuid>, _>(self.ids)?,
-                "table" if i % 2 == 1 => out.push_identifier(self.table)?,
-                text => out.push_sql(text),
-            }
-        }
-        Ok(())
-    }
+    diesel::delete(record_tags::table.filter(these)).execute(t.conn()?).await?;
+    Ok(())
 }

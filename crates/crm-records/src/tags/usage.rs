@@ -83,7 +83,11 @@ impl QueryFragment<Pg> for Counts {
         out.push_bind_param::<SqlUuid, _>(&self.org)?;
         out.push_sql(" AND k.tag_id = ANY(");
         out.push_bind_param::<Array<SqlUuid>, _>(&self.tags)?;
-        out.push_sql(") GROUP BY 1, 2");
+        // What was merged away waits for that to be undone, and is nowhere until then.
+        out.push_sql(
+            ") AND NOT EXISTS (SELECT FROM record_merges m WHERE m.org_id = k.org_id AND m.loser_id = k.record_id \
+             AND m.undone_at IS NULL) GROUP BY 1, 2",
+        );
         Ok(())
     }
 }

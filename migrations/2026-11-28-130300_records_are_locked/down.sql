@@ -1,0 +1,1 @@
+REVOKE UPDATE (kind) ON records FROM crm_app;
