@@ -315,9 +315,9 @@ async fn whoever_is_suspended_is_reminded_of_nothing() {
     ann.post(&status, &json!({"status": "inactive"})).await.expect(200);
     app.put_job(crm_opportunities::reminders::MILESTONES, &ann).await;
     let told: Vec<_> = app.mails("goal_milestone").await.into_iter().map(|mail| mail.to).collect();
-    assert_eq!(told, [eve.email.clone()]);
+    assert_eq!(told, std::slice::from_ref(&eve.email));
     app.db.clock().advance(TimeDelta::days(60));
     app.put_job(crm_opportunities::reminders::STALE, &ann).await;
     let told: Vec<_> = app.mails("stale_deals").await.into_iter().map(|mail| mail.to).collect();
-    assert_eq!(told, [eve.email.clone()]);
+    assert_eq!(told, std::slice::from_ref(&eve.email));
 }
