@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crm_core::Db;
+use crm_core::{CallerSource as _, Db, TenantTx};
 use crm_identity::{Identity, InTheNameOf};
 use crm_jobs::{Failure, Job, Schedule, Worker};
 use crm_mail::Mailer;
@@ -42,12 +42,13 @@ const SCHEDULES: &[Schedule] = &[
 ];
 
 /// What is done regularly at all.
-const ALL_SCHEDULES: [&[Schedule]; 5] = [
+const ALL_SCHEDULES: [&[Schedule]; 6] = [
     SCHEDULES,
     crm_webhooks::SCHEDULES,
     crm_notifications::SCHEDULES,
     reminders::SCHEDULES,
     merge::SCHEDULES,
+    crm_transfer::SCHEDULES,
 ];
 
 /// What does the jobs, all but the sending of mail.
@@ -131,12 +132,16 @@ impl Handlers {
             DELETE_FILES => self.delete_files(job).await,
             crm_accounts::messages::SEND_MESSAGE => {
                 let due = job.payload()?;
-                job.inside(&self.db, async |t| crm_accounts::messages::send(t, due).await).await
+                let author = async |t: &mut TenantTx, member| {
+                    InTheNameOf { org: t.org(), member }.caller(t.shared()?).await
+                };
+                job.inside(&self.db, async |t| crm_accounts::messages::send(t, due, author).await).await
             }
             crm_transfer::IMPORT | crm_transfer::UNDO_IMPORT => {
                 let who = |org, member| InTheNameOf { org, member };
                 Transferable::work(&TRANSFERABLE, &self.db, &self.storage, job, who).await
             }
+            crm_transfer::END_STUCK => job.inside(&self.db, async |t| crm_transfer::end_stuck(t).await).await,
             crm_custom_fields::BACKFILL => {
                 let batch = job.payload()?;
                 job.inside(&self.db, async |t| crm_custom_fields::backfill(t, batch).await).await

@@ -4,7 +4,7 @@ use crm_access::Require;
 use crm_core::{Result, TenantTx};
 use crm_records::custom::{CustomValues, Definitions, Filtered};
 use crm_records::duplicates;
-use crm_records::list::Rel;
+use crm_records::list::{Rel, check_related};
 use crm_records::{Base, Links, Module, RecordInput, Verdicts, base_values, contacts, created_many, tally};
 use crm_schema::accounts;
 use diesel::prelude::*;
@@ -35,6 +35,8 @@ pub(crate) async fn create_many(
             base
         }));
     }
+    let people: Vec<_> = made.iter().flat_map(|account| account.fields.contacts.iter().copied()).collect();
+    check_related(t, Rel::Contact, "contacts", &people).await?;
     if dry || made.is_empty() {
         return Ok(verdicts);
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use crm_access::Require;
 use crm_core::body::{self, Object};
-use crm_core::{Code, Error, FieldCode, FieldError, Result, TenantTx};
+use crm_core::{Caller, Code, Error, FieldCode, FieldError, MemberId, Result, TenantTx, first_id_since};
 use crm_jobs::NewJob;
 use crm_mail::{Message, Template, enqueue, senders};
 use crm_records::list::{Field, Kind, Page, Params, Rel, Resource, Shaped, SortValues, Value, check_related};
@@ -29,8 +29,20 @@ pub const SEND_MESSAGE: &str = "accounts.message";
 /// How many people of an organization may be written to in an hour.
 const MOST_AN_HOUR: i64 = 1_000;
 
-/// What stands in double braces and is filled in for each recipient.
-const VARIABLES: [&str; 5] = ["name", "first_name", "last_name", "email", "account"];
+/// What stands in double braces and is filled in for each recipient, and how many characters that may be.
+const VARIABLES: [(&str, usize); 5] =
+    [("name", 511), ("first_name", 255), ("last_name", 255), ("email", 254), ("account", 255)];
+
+/// Characters of a subject and of a text, however long what is filled in may be.
+const LONGEST: [usize; 2] = [1_000, 100_000];
+
+diesel::define_sql_function! {
+    /// Takes a lock until the transaction ends.
+    fn pg_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
+
+/// What the lock is for.
+const RATE: u64 = 0x6d61_696c_7261_7465;
 
 crm_core::text_enum!(
     /// How far a message has come.
@@ -41,7 +53,7 @@ crm_core::text_enum!(
         Sent = "sent",
         /// Taken back before it left.
         Cancelled = "cancelled",
-        /// Not sent, because its sender was no longer allowed.
+        /// Not sent, because its sender or whoever wrote it was no longer allowed.
         Failed = "failed",
     }
 );
@@ -184,11 +196,11 @@ pub async fn write(t: &mut TenantTx, account: Uuid, body: Object) -> Result<Acco
     let mut new: NewAccountMessage = body::parse(body)?;
     new.recipients.sort();
     new.recipients.dedup();
-    check_variables("message_subject", &new.message_subject)?;
-    check_variables("message_body", &new.message_body)?;
+    check_variables("message_subject", &new.message_subject, LONGEST[0])?;
+    check_variables("message_body", &new.message_body, LONGEST[1])?;
     let zone =
         new.timezone.as_deref().and_then(|zone| zone.parse::<Tz>().ok()).unwrap_or(t.caller().org.timezone);
-    let send_at = send_at(t, zone, new.scheduled_for.as_deref())?;
+    let send_at = send_at(t.now(), zone, new.scheduled_for.as_deref())?;
     if senders::verified(t, &new.from_email).await?.is_none() {
         let message = "is none of the organization's verified senders";
         return Err(Error::field("from_email", FieldCode::NotAllowed, message));
@@ -278,11 +290,16 @@ pub async fn cancel(t: &mut TenantTx, id: Uuid) -> Result<AccountMessageDetail> 
     load(t, id).await
 }
 
-/// Does the job of a message whose time has come, in one transaction with the end of the job: what was taken back stays here.
+/// Does the job of a message whose time has come, in one transaction with the end of the job: what was taken back stays here, and so does
+/// what somebody wrote who could not write it any more. `author` finds them as they are now.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn send(t: &mut TenantTx, due: Due) -> Result<()> {
+pub async fn send(
+    t: &mut TenantTx,
+    due: Due,
+    author: impl AsyncFnOnce(&mut TenantTx, MemberId) -> Result<Caller>,
+) -> Result<()> {
     let id = due.message_id;
     let this =
         account_messages::table.filter(account_messages::org_id.eq(t.org()).and(account_messages::id.eq(id)));
@@ -292,6 +309,9 @@ pub async fn send(t: &mut TenantTx, due: Due) -> Result<()> {
         return Ok(());
     }
     let found = load(t, id).await?.message;
+    if let Some(reason) = silenced(t, &found, author).await? {
+        return set_state(t, id, MessageState::Failed, Some(reason)).await;
+    }
     let Some(from) = senders::verified(t, &found.from_email).await? else {
         return set_state(t, id, MessageState::Failed, Some("the sender is no longer verified")).await;
     };
@@ -333,6 +353,30 @@ pub async fn send(t: &mut TenantTx, due: Due) -> Result<()> {
         diesel::update(recipient).set(logged).execute(t.conn()?).await?;
     }
     set_state(t, id, MessageState::Sent, None).await
+}
+
+/// Why whoever wrote a message could not write it any more.
+async fn silenced(
+    t: &mut TenantTx,
+    message: &AccountMessage,
+    author: impl AsyncFnOnce(&mut TenantTx, MemberId) -> Result<Caller>,
+) -> Result<Option<&'static str>> {
+    let gone = Some("whoever wrote it is no longer an active member");
+    let Some(member) = message.base.created_by else { return Ok(gone) };
+    let author = match author(t, member).await {
+        Ok(author) => author,
+        Err(error) if error.code().status() >= 500 => return Err(error),
+        Err(_) => return Ok(gone),
+    };
+    let program = t.caller().clone();
+    t.become_caller(author);
+    let allowed = ACCOUNTS.check(t, ACCOUNTS.change, message.account_id).await;
+    t.become_caller(program);
+    match allowed {
+        Ok(()) => Ok(None),
+        Err(error) if error.code().status() >= 500 => Err(error),
+        Err(_) => Ok(Some("whoever wrote it may no longer change the account")),
+    }
 }
 
 async fn set_state(t: &mut TenantTx, id: Uuid, state: MessageState, error: Option<&str>) -> Result<()> {
@@ -398,7 +442,10 @@ async fn check_recipients(t: &mut TenantTx, account: Uuid, ids: &[Uuid]) -> Resu
     if strangers.is_empty() { Ok(()) } else { Err(Error::Fields(Code::ValidationFailed, strangers)) }
 }
 
+/// One after the other, so that what two write at once counts for both.
 async fn check_rate(t: &mut TenantTx, more: usize) -> Result<()> {
+    let (_, low) = t.org().0.as_u64_pair();
+    diesel::select(pg_advisory_xact_lock((low ^ RATE).cast_signed())).execute(t.conn()?).await?;
     let since = t.now() - TimeDelta::hours(1);
     let lately: i64 = recipients::table
         .inner_join(
@@ -406,7 +453,10 @@ async fn check_rate(t: &mut TenantTx, more: usize) -> Result<()> {
                 .eq(recipients::org_id)
                 .and(account_messages::id.eq(recipients::message_id))),
         )
-        .filter(recipients::org_id.eq(t.org()).and(account_messages::created_at.gt(since)))
+        .filter(recipients::org_id.eq(t.org()))
+        // The ids lead there.
+        .filter(account_messages::org_id.eq(t.org()).and(account_messages::id.gt(first_id_since(since))))
+        .filter(account_messages::created_at.gt(since))
         .count()
         .get_result(t.conn()?)
         .await?;
@@ -417,9 +467,9 @@ async fn check_rate(t: &mut TenantTx, more: usize) -> Result<()> {
 }
 
 /// Of two instants that a clock shows alike, the first; one that no clock shows is refused.
-fn send_at(t: &TenantTx, zone: Tz, local: Option<&str>) -> Result<DateTime<Utc>> {
+fn send_at(now: DateTime<Utc>, zone: Tz, local: Option<&str>) -> Result<DateTime<Utc>> {
     let wrong = |code, message: String| Error::field("scheduled_for", code, message);
-    let Some(text) = local else { return Ok(t.now()) };
+    let Some(text) = local else { return Ok(now) };
     let parsed = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
     let local = parsed.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
     let local = local.ok_or_else(|| {
@@ -432,31 +482,40 @@ fn send_at(t: &TenantTx, zone: Tz, local: Option<&str>) -> Result<DateTime<Utc>>
             return Err(wrong(FieldCode::InvalidValue, message));
         }
     };
-    if at < t.now() {
+    if at < now {
         return Err(wrong(FieldCode::OutOfRange, "lies in the past".into()));
     }
-    if at > t.now() + TimeDelta::days(366) {
+    if at > now + TimeDelta::days(366) {
         return Err(wrong(FieldCode::OutOfRange, "must be within a year".into()));
     }
     Ok(at)
 }
 
-/// What stands between braces must be one of the variables.
-fn check_variables(field: &'static str, text: &str) -> Result<()> {
+/// What stands between braces must be one of the variables, and the text must not be too long however long their values are.
+fn check_variables(field: &'static str, text: &str, longest: usize) -> Result<()> {
     let mut rest = text;
-    while let Some((_, behind)) = rest.split_once("{{") {
+    let mut length = 0;
+    while let Some((before, behind)) = rest.split_once("{{") {
         let Some((name, after)) = behind.split_once("}}") else {
             return Err(Error::field(field, FieldCode::InvalidValue, "has {{ without }}"));
         };
-        if !VARIABLES.contains(&name.trim()) {
-            let message = format!("there is no variable {:?}; use {}", name.trim(), VARIABLES.join(", "));
+        let Some((_, most)) = VARIABLES.iter().find(|(known, _)| *known == name.trim()) else {
+            let known = VARIABLES.map(|(known, _)| known).join(", ");
+            let message = format!("there is no variable {:?}; use {known}", name.trim());
             return Err(Error::field(
                 field,
                 FieldCode::NotAChoice,
                 message.chars().take(300).collect::<String>(),
             ));
-        }
+        };
+        length += before.chars().count() + most;
         rest = after;
+    }
+    length += rest.chars().count();
+    if length > longest {
+        let message =
+            format!("may come to {length} characters once its variables are filled in; {longest} at most");
+        return Err(Error::field(field, FieldCode::TooLong, message));
     }
     Ok(())
 }
@@ -468,7 +527,7 @@ fn filled(text: &str, values: &[String; 5]) -> String {
     while let Some((before, behind)) = rest.split_once("{{") {
         whole.push_str(before);
         let Some((name, after)) = behind.split_once("}}") else { break };
-        let value = VARIABLES.iter().zip(values).find(|(known, _)| **known == name.trim());
+        let value = VARIABLES.iter().zip(values).find(|((known, _), _)| *known == name.trim());
         whole.push_str(value.map_or("", |(_, value)| value));
         rest = after;
     }
@@ -487,9 +546,35 @@ mod tests {
             filled("Hi {{name}}, of {{ account }}: {{ email }}.", &values),
             "Hi Ann {{ email }}, of Acme: a@b.c."
         );
-        assert!(check_variables("message_body", "{{ name }} {{account}}").is_ok());
+        assert!(check_variables("message_body", "{{ name }} {{account}}", 1_000).is_ok());
         for wrong in ["{{ password }}", "{{ name", "{{ 7 * 7 }}", "{{}}"] {
-            assert!(check_variables("message_body", wrong).is_err(), "{wrong}");
+            assert!(check_variables("message_body", wrong, 1_000).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_its_variables_may_make_it() {
+        let text = |n: usize| format!("{}{}", "{{name}}".repeat(n), "x".repeat(1_000 - n * 511));
+        assert!(check_variables("message_body", &text(1), 1_000).is_ok());
+        for long in [text(1) + "x", "{{name}}".repeat(2), "x".repeat(1_001)] {
+            let error = check_variables("message_body", &long, 1_000).unwrap_err();
+            let Error::Fields(_, faults) = error else { panic!("{error}") };
+            assert_eq!((faults[0].code, faults[0].field.as_str()), (FieldCode::TooLong, "message_body"));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_put_forward_or_back_is_read_as_it_stands() {
+        let zone = chrono_tz::Europe::Berlin;
+        let now = Utc.with_ymd_and_hms(2027, 3, 1, 12, 0, 0).unwrap();
+        let at = |text: &str| send_at(now, zone, Some(text)).map(|at| at.to_rfc3339());
+        assert_eq!(at("2027-03-28T01:30").unwrap(), "2027-03-28T00:30:00+00:00");
+        assert!(at("2027-03-28T02:30").is_err(), "no clock shows it");
+        assert_eq!(at("2027-03-28T03:30").unwrap(), "2027-03-28T01:30:00+00:00");
+        assert_eq!(at("2027-10-31T02:30").unwrap(), "2027-10-31T00:30:00+00:00", "the first of two");
+        assert_eq!(at("2027-10-31T03:30:15").unwrap(), "2027-10-31T02:30:15+00:00");
+        assert!(at("2027-03-01T12:59").is_err(), "past, where that clock is");
+        assert!(at("2028-03-03T12:00").is_err(), "more than a year ahead");
+        assert_eq!(send_at(now, zone, None).unwrap(), now);
     }
 }

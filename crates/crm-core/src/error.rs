@@ -242,6 +242,12 @@ impl Error {
         }
     }
 
+    /// Whether two transactions got into each other's way and one of them had to go: nothing is wrong with what was to be done, and done
+    /// once more from the beginning it may well succeed.
+    pub fn is_contended(&self) -> bool {
+        matches!(self, Self::Refused(Code::Conflict, message) if *message == CONTENDED)
+    }
+
     /// The unique constraint that a write ran into, by name.
     pub fn violated_unique(error: &diesel::result::Error) -> Option<&str> {
         use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
@@ -252,8 +258,10 @@ impl Error {
     }
 }
 
+const CONTENDED: &str = "somebody else changed the same thing at the same time; try again";
+
 fn contended() -> Error {
-    Error::Refused(Code::Conflict, "somebody else changed the same thing at the same time; try again".into())
+    Error::Refused(Code::Conflict, CONTENDED.into())
 }
 
 impl From<diesel::result::Error> for Error {

@@ -1,3 +1,15 @@
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+/// By how much the clocks of two machines may differ.
+const SKEW: TimeDelta = TimeDelta::minutes(10);
+
+/// An id below all that were made since `at`: what was made lately is found by its key.
+pub fn first_id_since(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from((at - SKEW).timestamp_millis()).unwrap_or_default();
+    Uuid::from_u128(u128::from(millis) << 80)
+}
+
 /// Declares a newtype over a UUIDv7, one per entity, that diesel, serde and OpenAPI read as a plain UUID.
 #[macro_export]
 macro_rules! uuid_id {

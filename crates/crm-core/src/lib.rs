@@ -23,7 +23,7 @@ pub use caller::{Caller, CallerSource, Grant, Grants, OrgInfo, Principal, Scope}
 pub use clock::Clock;
 pub use db::{Db, DbSettings, PlatformTx, TenantTx, Tx, tls_config};
 pub use error::{Code, Error, FieldCode, FieldError, Result};
-pub use ids::{MemberId, OrgId, RoleId, SessionId, TagId, TeamId, UserId};
+pub use ids::{MemberId, OrgId, RoleId, SessionId, TagId, TeamId, UserId, first_id_since};
 pub use industry::Industry;
 pub use money::{Decimal, Money};
 pub use seal::Sealer;

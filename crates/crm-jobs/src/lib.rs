@@ -18,7 +18,7 @@ pub use backlog::{Backlog, backlog, watch_backlog};
 pub use job::{Failure, Job, System};
 pub use new_job::{NewJob, enqueue};
 pub use schedule::Schedule;
-pub use worker::Worker;
+pub use worker::{ATTEMPTS, Worker};
 
 /// What is signalled when there are new jobs.
 const CHANNEL: &str = "crm_jobs";

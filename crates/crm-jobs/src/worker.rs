@@ -19,6 +19,9 @@ use crate::{CHANNEL, Failure, Job, Schedule, sql};
 /// How long an idle worker waits when nothing wakes it, and how often it looks after what waits.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How often a worker tries a job unless told otherwise.
+pub const ATTEMPTS: i32 = 12;
+
 /// How often the outcome of a job is written anew while the database is away.
 const SETTLE_TRIES: usize = 10;
 
@@ -37,7 +40,7 @@ impl Worker {
     /// A worker on `db` that does four jobs at once, gives each 90 seconds, and tries it twelve times over some three hours.
     pub const fn new(db: Db) -> Self {
         let (lease, wait) = (Duration::from_secs(120), Duration::from_secs(10));
-        Self { db, slots: 4, lease, attempts: 12, wait, plan: Vec::new() }
+        Self { db, slots: 4, lease, attempts: ATTEMPTS, wait, plan: Vec::new() }
     }
 
     /// Does that many jobs at once.

@@ -3,6 +3,7 @@
 use crm_access::Require;
 use crm_core::{Result, TenantTx};
 use crm_records::custom::{CustomValues, Definitions, Filtered};
+use crm_records::list::{Rel, check_related};
 use crm_records::{
     Base, Links, Module, RecordInput, Verdicts, base_values, contacts, created_many, position, tally,
 };
@@ -35,6 +36,8 @@ pub async fn create_many(
             base
         }));
     }
+    let people: Vec<_> = made.iter().flat_map(|lead| lead.fields.contacts.iter().copied()).collect();
+    check_related(t, Rel::Contact, "contacts", &people).await?;
     if dry || made.is_empty() {
         return Ok(verdicts);
     }

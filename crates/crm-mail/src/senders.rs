@@ -4,10 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crm_access::Require;
 use crm_core::body::{self, Object};
 use crm_core::rules::normalize_email;
-use crm_core::{Code, Error, Result, TenantTx};
+use crm_core::{Code, Error, Result, TenantTx, first_id_since};
 use crm_records::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues};
 use crm_records::{Base, base_columns, base_values, created, deleted};
-use crm_schema::mail_senders;
+use crm_schema::{mail_senders, mails};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use rand::Rng;
@@ -24,6 +24,17 @@ const VALID_MINUTES: i64 = 30;
 
 /// How often a code may be tried.
 const MOST_ATTEMPTS: i32 = 5;
+
+/// How many codes an organization may have mailed in an hour: to one address, and in all.
+const MOST_CODES: [i64; 2] = [5, 20];
+
+diesel::define_sql_function! {
+    /// Takes a lock until the transaction ends.
+    fn pg_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Nullable<diesel::sql_types::Text>;
+}
+
+/// What the lock is for.
+const CODES: u64 = 0x7365_6e64_636f_6465;
 
 /// Senders as a list.
 pub const SENDERS: Resource = Resource {
@@ -111,7 +122,8 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Sende
 /// Adds an address and mails a code to it.
 ///
 /// # Errors
-/// `Forbidden` without `mail.add_sender`; `Duplicate`; 422.
+/// `Forbidden` without `mail.add_sender`; `Duplicate`; 422; `TooMany` beyond five codes an hour to an address, or twenty in all: whoever
+/// deletes an address and adds it again gets a new code to guess at, and its owner another mail.
 pub async fn create(t: &mut TenantTx, new: NewSender) -> Result<Sender> {
     t.require("mail.add_sender")?;
     let base = Base::new(t);
@@ -132,9 +144,29 @@ pub async fn create(t: &mut TenantTx, new: NewSender) -> Result<Sender> {
             let message = "this address is there already";
             Error::unique(error, "mail_senders_org_id_email_normalized_key", "email", message)
         })?;
+    check_rate(t, &new.email).await?;
     let data = json!({"org_name": t.caller().org.name, "code": code, "valid_minutes": VALID_MINUTES});
     enqueue(t, &Message::new(&new.email, Template::SenderCode, data).by(t.actor())).await?;
     Ok(Sender { base, email: new.email, name: new.name, verified_at: None })
+}
+
+/// One after the other, so that what two ask for at once counts for both.
+async fn check_rate(t: &mut TenantTx, email: &str) -> Result<()> {
+    let (_, low) = t.org().0.as_u64_pair();
+    diesel::select(pg_advisory_xact_lock((low ^ CODES).cast_signed())).execute(t.conn()?).await?;
+    let (org, since) = (t.org(), t.now() - TimeDelta::hours(1));
+    let codes = || {
+        let lately = mails::id.gt(first_id_since(since)).and(mails::created_at.gt(since));
+        let codes = mails::org_id.eq(org).and(mails::template.eq(Template::SenderCode.as_str()));
+        mails::table.filter(codes).filter(lately).count()
+    };
+    let (to, all) = (codes().filter(mails::to_normalized.eq(normalize_email(email))), codes());
+    for (codes, most) in [(to.into_boxed(), MOST_CODES[0]), (all.into_boxed(), MOST_CODES[1])] {
+        if codes.get_result::<i64>(t.conn()?).await? >= most {
+            return Err(Error::TooMany { seconds: 3600 });
+        }
+    }
+    Ok(())
 }
 
 /// Proves an address by the code that was mailed to it. A wrong code is counted, so it is no error here: then there is no answer.

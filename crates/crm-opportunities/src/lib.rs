@@ -8,6 +8,7 @@ pub mod board;
 pub mod goals;
 mod hundredths;
 pub mod lines;
+mod many;
 mod model;
 pub mod reminders;
 mod service;

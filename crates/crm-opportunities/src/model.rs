@@ -277,6 +277,17 @@ impl Opportunity {
     /// Those of them that change without its version: what is worked out anew whenever it is shown, and its place on the board.
     pub(crate) const OF_THE_MOMENT: &'static [&'static str] = &["days_in_stage", "aging_status", "position"];
 
+    /// An opportunity about to be stored.
+    pub(crate) fn made(
+        base: Base,
+        fields: OpportunityFields,
+        kept: Kept,
+        links: Links,
+        custom_fields: CustomValues,
+    ) -> Self {
+        Self { base, fields, kept, days_in_stage: 0, aging_status: AgingStatus::Green, links, custom_fields }
+    }
+
     /// An opportunity as it was stored, at the time of the transaction.
     pub(crate) fn stored(
         t: &TenantTx,
@@ -285,15 +296,7 @@ impl Opportunity {
     ) -> Result<Self> {
         // An amount never stands without its currency: a constraint sees to that.
         let fields = fields.settle("USD")?;
-        let mut stored = Self {
-            base,
-            fields,
-            kept,
-            days_in_stage: 0,
-            aging_status: AgingStatus::Green,
-            links,
-            custom_fields,
-        };
+        let mut stored = Self::made(base, fields, kept, links, custom_fields);
         stored.age(t.now(), aging);
         Ok(stored)
     }

@@ -1,6 +1,7 @@
+use chrono::{DateTime, Utc};
 use crm_access::Require;
 use crm_core::body::Object;
-use crm_core::{Error, FieldCode, Result, Scope, TenantTx};
+use crm_core::{Error, FieldCode, MemberId, Result, Scope, TenantTx};
 use crm_records::custom::{CustomValues, Filtered};
 use crm_records::list::{Clause, Page, Params, Rel, Shaped, SortValues, Value, Where, check_related};
 use crm_records::{
@@ -12,7 +13,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::aging::{Aging, AgingStatus};
+use crate::aging::Aging;
 use crate::model::{AmountSource, Kept, OPPORTUNITIES, Opportunity, OpportunityFields, OpportunityRow};
 use crate::stage::{Said, Stage, settle_stage};
 
@@ -28,7 +29,10 @@ crm_records::module!(
         delete: "opportunities.delete_opportunity",
         fields: OpportunityFields,
         record: Opportunity,
-        moment: Opportunity::moment
+        many: crate::many::create_many,
+        moment: Opportunity::moment,
+        restore: restore,
+        of: &["closed_by", "stage_changed_at"]
     }
 );
 
@@ -145,29 +149,10 @@ pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Opportunity> {
 /// `Forbidden` without `opportunities.add_opportunity`; `Duplicate` for a name that another one has; 422.
 pub async fn create(t: &mut TenantTx, input: RecordInput<OpportunityFields>) -> Result<Opportunity> {
     t.require(Opportunities::ADD)?;
-    let mut fields = input.fields.settle(&t.caller().org.currency)?;
+    let (base, fields, kept) = settled(t, input.fields)?;
     check_related(t, Rel::Account, "account_id", &Vec::from_iter(fields.account_id)).await?;
-    let base = Base::new(t);
-    let mut kept = Kept {
-        amount_source: AmountSource::Manual,
-        probability_is_manual: false,
-        closed_by: None,
-        stage_changed_at: t.now(),
-        position: position::newest(base.id),
-        is_sample: false,
-    };
-    let said = Said { probability: fields.probability.is_some(), closed_on: fields.closed_on.is_some() };
-    settle_stage(t, None, &mut fields, &mut kept, said)?;
     let (custom_fields, values) = input.custom.settle(t, &OPPORTUNITIES, &CustomValues::default()).await?;
-    let deal = Opportunity {
-        base,
-        fields,
-        kept,
-        days_in_stage: 0,
-        aging_status: AgingStatus::Green,
-        links: input.links,
-        custom_fields,
-    };
+    let deal = Opportunity::made(base, fields, kept, input.links, custom_fields);
     let id = deal.base.id;
     created(t, OPPORTUNITY.0, &deal.base, Some(&deal.described())).await?;
     diesel::insert_into(opportunities::table)
@@ -191,11 +176,50 @@ pub async fn create(t: &mut TenantTx, input: RecordInput<OpportunityFields>) -> 
     Ok(deal)
 }
 
+/// What a new deal comes to, by every rule that needs no look at other records.
+pub(crate) fn settled(t: &TenantTx, fields: OpportunityFields) -> Result<(Base, OpportunityFields, Kept)> {
+    let mut fields = fields.settle(&t.caller().org.currency)?;
+    let base = Base::new(t);
+    let mut kept = Kept {
+        amount_source: AmountSource::Manual,
+        probability_is_manual: false,
+        closed_by: None,
+        stage_changed_at: t.now(),
+        position: position::newest(base.id),
+        is_sample: false,
+    };
+    let said = Said { probability: fields.probability.is_some(), closed_on: fields.closed_on.is_some() };
+    settle_stage(t, None, &mut fields, &mut kept, said)?;
+    Ok((base, fields, kept))
+}
+
 /// Changes an opportunity. What the edit leaves as it is makes no new version.
 ///
 /// # Errors
 /// `Forbidden` without `opportunities.change_opportunity` or beyond its scope; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
-pub async fn update(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Opportunity> {
+pub async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Opportunity> {
+    change(t, id, edit, Was::default()).await
+}
+
+/// What the server kept of a deal whose former state is put back; none of what stays as it is.
+#[derive(Debug, Default)]
+struct Was {
+    closed_by: Option<Option<MemberId>>,
+    stage_changed_at: Option<DateTime<Utc>>,
+}
+
+/// Changes an opportunity back to what it was: who closed it and since when it has been in its stage among it.
+async fn restore(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Opportunity> {
+    let closed_by = edit.body.remove("closed_by").map(serde_json::from_value).transpose();
+    let stage_changed_at = edit.body.remove("stage_changed_at").map(serde_json::from_value).transpose();
+    let was = Was {
+        closed_by: closed_by.map_err(Error::internal)?,
+        stage_changed_at: stage_changed_at.map_err(Error::internal)?,
+    };
+    change(t, id, edit, was).await
+}
+
+async fn change(t: &mut TenantTx, id: Uuid, mut edit: Edit, was: Was) -> Result<Opportunity> {
     let old = locked(t, OPPORTUNITIES.change, id).await?;
     for field in Opportunity::OF_THE_MOMENT {
         edit.body.remove(*field);
@@ -206,7 +230,8 @@ pub async fn update(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Opport
     let said = Said {
         // A whole new state without one has it follow the stage again.
         probability: if edit.partial { sent("probability").is_some() } else { !echoed },
-        closed_on: sent("closed_on").is_some(),
+        // What was, was no hope.
+        closed_on: sent("closed_on").is_some() || was.stage_changed_at.is_some(),
     };
     let (names_amount, names_currency) = (sent("amount").is_some(), sent("currency").is_some());
     let (partial, had_currency) = (edit.partial, old.fields.currency.is_some());
@@ -238,6 +263,8 @@ pub async fn update(t: &mut TenantTx, id: Uuid, mut edit: Edit) -> Result<Opport
     }
     let mut kept = old.kept.clone();
     settle_stage(t, Some((&old.fields, &old.kept)), &mut fields, &mut kept, said)?;
+    kept.closed_by = was.closed_by.unwrap_or(kept.closed_by);
+    kept.stage_changed_at = was.stage_changed_at.unwrap_or(kept.stage_changed_at);
     let (custom_fields, values) = input.custom.settle(t, &OPPORTUNITIES, &old.custom_fields).await?;
     let new = Opportunity { fields, kept, links: input.links, custom_fields, ..old.clone() };
     write(t, &old, new, values, Object::new()).await
@@ -372,12 +399,12 @@ pub(crate) async fn locked(t: &mut TenantTx, permission: &'static str, id: Uuid)
 }
 
 /// A name as it is compared.
-fn normalized(name: &str) -> String {
+pub(crate) fn normalized(name: &str) -> String {
     name.to_lowercase()
 }
 
 const NAME_TAKEN: &str = "another opportunity of the organization has this name";
 
-fn name_taken(error: diesel::result::Error) -> Error {
+pub(crate) fn name_taken(error: diesel::result::Error) -> Error {
     Error::unique(error, "opportunities_org_id_name_normalized_key", "name", NAME_TAKEN)
 }

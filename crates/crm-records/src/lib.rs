@@ -29,6 +29,7 @@ pub mod tally;
 mod target;
 mod told;
 pub mod usage;
+mod used;
 
 pub use assigned::{ASSIGNED, Assigned, tell_assignees};
 pub use base::Base;
@@ -40,6 +41,7 @@ pub use many::{Verdicts, created_many};
 pub use module::{ALLOW_DUPLICATE, Module, allow_duplicate, moment};
 pub use target::Target;
 pub use told::{TOLD, Told, tell};
+pub use used::{Kin, used};
 
 #[doc(hidden)]
 pub mod export {

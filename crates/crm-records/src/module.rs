@@ -85,6 +85,17 @@ pub trait Module {
     /// `Forbidden`; `NotFound`; `Stale`; `Duplicate`; 400 and 422 for the body.
     async fn update(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Self::Record>;
 
+    /// What the server keeps of one beside its fields, and [`restore`](Module::restore) puts back.
+    const KEPT: &[&str] = &[];
+
+    /// Changes one back to what it was: a merge patch in which those of [`KEPT`](Module::KEPT) may stand too.
+    ///
+    /// # Errors
+    /// As [`update`](Module::update).
+    async fn restore(t: &mut TenantTx, id: Uuid, edit: Edit) -> Result<Self::Record> {
+        Self::update(t, id, edit).await
+    }
+
     /// Deletes one with everything that hangs on it.
     ///
     /// # Errors
@@ -132,10 +143,11 @@ pub fn allow_duplicate(params: &Params) -> Result<bool> {
 }
 
 /// Declares a [`Module`] whose methods are the functions `list`, `find`, `create`, `update` and `delete` in scope; `many` names that
-/// which adds many at once, `moment` that which marks what changes without a version, where there is one.
+/// which adds many at once, `moment` that which marks what changes without a version, where there is one, and `restore` that which puts
+/// back what the server keeps, with its names.
 #[macro_export]
 macro_rules! module {
-    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty $(, many: $many:path)? $(, moment: $moment:path)? }) => {
+    ($(#[$doc:meta])* $module:ident { name: $name:expr, target: $target:expr, add: $add:expr, delete: $delete:expr, fields: $fields:ty, record: $record:ty $(, many: $many:path)? $(, moment: $moment:path)? $(, restore: $restore:path, of: $kept:expr)? }) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub struct $module;
@@ -183,6 +195,18 @@ macro_rules! module {
                     dry: bool,
                 ) -> $crate::export::Result<$crate::Verdicts> {
                     $many(t, inputs, dry).await
+                }
+            )?
+
+            $(
+                const KEPT: &[&str] = $kept;
+
+                async fn restore(
+                    t: &mut $crate::export::TenantTx,
+                    id: $crate::export::Uuid,
+                    edit: $crate::Edit,
+                ) -> $crate::export::Result<$record> {
+                    $restore(t, id, edit).await
                 }
             )?
 

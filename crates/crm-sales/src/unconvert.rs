@@ -1,12 +1,11 @@
+use crm_accounts::ACCOUNTS;
+use crm_contacts::CONTACTS;
 use crm_core::body::Object;
 use crm_core::{Code, Error, Result, TenantTx};
 use crm_leads::Lead;
-use crm_records::{Edit, Links, Precondition, contacts, sources};
-use crm_schema::{
-    account_message_recipients, account_messages, accounts, attachments, comments, contacts as people,
-    conversions, opportunities, opportunity_lines, record_contacts,
-};
-use diesel::dsl::exists;
+use crm_opportunities::OPPORTUNITIES;
+use crm_records::{Edit, Kin, Links, Precondition, contacts, sources, used};
+use crm_schema::{accounts, contacts as people, conversions, opportunities};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::Value;
@@ -15,13 +14,6 @@ use uuid::Uuid;
 use crate::convert::stored;
 use crate::model::{Conversion, Part, Undo};
 use crate::parts::{links_body, one, without};
-
-/// Whether any row of a query is there.
-macro_rules! any {
-    ($t:expr, $query:expr) => {
-        diesel::select(exists($query)).get_result::<bool>($t.conn()?).await?
-    };
-}
 
 /// The version of a row, if it is there: locked, so that nobody points at it any more.
 macro_rules! version {
@@ -70,65 +62,46 @@ fn present(part: Option<&Part>, now: Option<Uuid>) -> Option<&Part> {
     part.filter(|part| now == Some(part.id))
 }
 
-/// Makes sure that what was made is as it was left.
+/// Makes sure that what was made is as it was left, and that nobody has used it.
 async fn check(t: &mut TenantTx, conversion: &Conversion, undo: &Undo) -> Result<()> {
     let made = |part: Option<&Part>| part.and_then(|part| part.made.map(|version| (part.id, version)));
     let opportunity = made(undo.opportunity.as_ref());
     let contact = made(undo.contact.as_ref());
     let account = made(Some(&undo.account));
-    let org = t.org();
     if let Some((id, version)) = opportunity {
         let now = version!(t, opportunities, id);
         intact("opportunity", id, conversion.opportunity_id, (now, version))?;
-        let lines = opportunity_lines::org_id.eq(org).and(opportunity_lines::opportunity_id.eq(id));
-        untouched(t, "opportunity", id).await?;
-        unused("opportunity", id, any!(t, opportunity_lines::table.filter(lines)))?;
-        let other = conversions::opportunity_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
-        unused(
-            "opportunity",
-            id,
-            any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))),
-        )?;
     }
     if let Some((id, version)) = contact {
         let now = version!(t, people, id);
         intact("contact", id, conversion.contact_id, (now, version))?;
-        untouched(t, "contact", id).await?;
-        let ours = [Some(undo.account.id), undo.opportunity.as_ref().map(|part| part.id)];
-        let ours: Vec<Uuid> = ours.into_iter().flatten().collect();
-        let of = record_contacts::org_id.eq(org).and(record_contacts::contact_id.eq(id));
-        let elsewhere = of.and(diesel::dsl::not(record_contacts::record_id.eq_any(ours)));
-        unused("contact", id, any!(t, record_contacts::table.filter(elsewhere)))?;
-        let mailed =
-            account_message_recipients::org_id.eq(org).and(account_message_recipients::contact_id.eq(id));
-        unused("contact", id, any!(t, account_message_recipients::table.filter(mailed)))?;
-        let other = conversions::contact_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
-        unused("contact", id, any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))))?;
     }
     if let Some((id, version)) = account {
         let now = version!(t, accounts, id);
         intact("account", id, conversion.account_id, (now, version))?;
-        untouched(t, "account", id).await?;
-        // What the conversion itself brought to the account is no use of it; what came of a found one later is. Nil ids are nobody's.
-        let brought = |part: Option<&Part>, by: fn(&Part) -> bool| {
-            part.filter(|part| part.made.is_some() || by(part)).map_or(Uuid::nil(), |part| part.id)
-        };
-        let contact = undo.contact.as_ref();
-        let joined = brought(contact, |part| part.joined);
-        let others = record_contacts::record_id.eq(id).and(record_contacts::contact_id.ne(joined));
-        let others = record_contacts::table.filter(record_contacts::org_id.eq(org).and(others));
-        unused("account", id, any!(t, others))?;
-        let given = brought(contact, |part| part.given_account);
-        let others = people::account_id.eq(id).and(people::id.ne(given));
-        unused("account", id, any!(t, people::table.filter(people::org_id.eq(org).and(others))))?;
-        let deal = brought(undo.opportunity.as_ref(), |part| part.given_account);
-        let others = opportunities::account_id.eq(id).and(opportunities::id.ne(deal));
-        let others = opportunities::table.filter(opportunities::org_id.eq(org).and(others));
-        unused("account", id, any!(t, others))?;
-        let mails = account_messages::org_id.eq(org).and(account_messages::account_id.eq(id));
-        unused("account", id, any!(t, account_messages::table.filter(mails)))?;
-        let other = conversions::account_id.eq(id).and(conversions::lead_id.ne(conversion.lead_id));
-        unused("account", id, any!(t, conversions::table.filter(conversions::org_id.eq(org).and(other))))?;
+        // Whose primary account a contact that was found has become since, is a use of it.
+        let given = undo.contact.as_ref().filter(|part| part.made.is_some() || part.given_account);
+        let others = people::account_id.eq(id).and(people::id.ne(given.map_or(Uuid::nil(), |part| part.id)));
+        let others = people::table.filter(people::org_id.eq(t.org()).and(others)).select(people::id);
+        if others.first::<Uuid>(t.conn()?).await.optional()?.is_some() {
+            return Err(changed("account", id));
+        }
+    }
+    // What the conversion itself brought together is no use.
+    let brought = |part: &&Part| part.made.is_some() || part.joined || part.given_account;
+    let parts = [
+        Some(&undo.account),
+        undo.contact.as_ref().filter(brought),
+        undo.opportunity.as_ref().filter(brought),
+    ];
+    let ids: Vec<Uuid> = parts.into_iter().flatten().map(|part| part.id).collect();
+    let pairs = ids.iter().flat_map(|id| ids.iter().map(|other| (*id, *other))).collect();
+    let kin = Kin { pairs, lead: Some(conversion.lead_id) };
+    for (target, part) in [(OPPORTUNITIES, opportunity), (CONTACTS, contact), (ACCOUNTS, account)] {
+        let Some((id, _)) = part else { continue };
+        if !used(t, &target.resource, &[id], &kin).await?.is_empty() {
+            return Err(changed(target.resource.kind, id));
+        }
     }
     Ok(())
 }
@@ -143,18 +116,6 @@ fn intact(kind: &str, id: Uuid, of: Option<Uuid>, (now, made): (Option<i64>, i64
             Err(Error::Refused(Code::Conflict, message.into()))
         }
     }
-}
-
-async fn untouched(t: &mut TenantTx, kind: &str, id: Uuid) -> Result<()> {
-    let org = t.org();
-    let said = comments::table.filter(comments::org_id.eq(org).and(comments::record_id.eq(id)));
-    let kept = attachments::table.filter(attachments::org_id.eq(org).and(attachments::record_id.eq(id)));
-    let used = any!(t, said) || any!(t, kept);
-    unused(kind, id, used)
-}
-
-fn unused(kind: &str, id: Uuid, used: bool) -> Result<()> {
-    if used { Err(changed(kind, id)) } else { Ok(()) }
 }
 
 fn changed(kind: &str, id: Uuid) -> Error {

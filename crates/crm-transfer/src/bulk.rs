@@ -203,20 +203,25 @@ pub async fn bulk<M: Module>(t: &mut TenantTx, body: Object) -> Result<BulkAnswe
             let Some(patch) = patch else {
                 return Err(Error::field("patch", FieldCode::Required, "patch is required beside filter"));
             };
-            let mut ids = found::<M>(t, &filter).await?;
+            let mut records = found::<M>(t, &filter).await?;
             // In one order for everybody, so that nobody waits in a circle.
-            ids.sort();
-            if expect_count.is_some_and(|expected| expected != ids.len() as u64) {
-                let message = format!("the filter finds {} records", ids.len());
+            records.sort();
+            if expect_count.is_some_and(|expected| expected != records.len() as u64) {
+                let message = format!("the filter finds {} records", records.len());
                 let fault = FieldError::new("expect_count", FieldCode::Mismatch, message);
                 return Err(Error::Fields(Code::Conflict, vec![fault]));
             }
-            let matched = Some(ids.len());
+            let matched = Some(records.len());
             if dry_run {
                 may_change::<M>(t)?;
+                let ids = records.into_iter().map(|(id, _)| id).collect();
                 return Ok(BulkAnswer { matched, ids: Some(ids), ..BulkAnswer::default() });
             }
-            let steps = ids.into_iter().map(|id| Ok(Step::Update(id, Edit::patch(patch.clone()))));
+            // Whoever was changed since the filter found them may not be what was asked for any more.
+            let steps = records.into_iter().map(|(id, version)| {
+                let precondition = Precondition { if_match: Some(vec![version]) };
+                Ok(Step::Update(id, Edit { body: patch.clone(), partial: true, precondition }))
+            });
             Ok(BulkAnswer { matched, ..run::<M>(t, steps.collect(), atomic, false).await? })
         }
         (None, None, _) => {
@@ -290,23 +295,25 @@ fn at(index: usize, refused: Error) -> Error {
     Error::Fields(code, vec![FieldError::new(prefix(field), fault, refused.to_string())])
 }
 
-/// The records that a filter finds.
-async fn found<M: Module>(t: &mut TenantTx, filter: &Object) -> Result<Vec<Uuid>> {
+/// The records that a filter finds, with the versions at which it does.
+async fn found<M: Module>(t: &mut TenantTx, filter: &Object) -> Result<Vec<(Uuid, i64)>> {
     let mut params = Params { path: String::new(), pairs: pairs(filter)? };
     params.pairs.push(("limit".into(), "200".into()));
-    let mut ids = Vec::new();
+    let mut records = Vec::new();
     loop {
         let page = M::list(t, &params).await.map_err(in_filter)?;
         for record in page.results {
             let record = serde_json::to_value(record).map_err(Error::internal)?;
             let id = record.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-            ids.push(id.ok_or_else(|| Error::internal("a record has an id"))?);
+            let version = record.get("version").and_then(Value::as_i64);
+            let found = id.zip(version);
+            records.push(found.ok_or_else(|| Error::internal("a record has an id and a version"))?);
         }
-        if ids.len() > MAX_OPERATIONS {
+        if records.len() > MAX_OPERATIONS {
             let message = format!("finds more than {MAX_OPERATIONS} records: narrow it");
             return Err(Error::field("filter", FieldCode::OutOfRange, message));
         }
-        let Some(link) = page.next else { return Ok(ids) };
+        let Some(link) = page.next else { return Ok(records) };
         let query = link.split_once('?').map_or("", |(_, query)| query);
         params.pairs = serde_urlencoded::from_str(query).map_err(Error::internal)?;
     }

@@ -49,9 +49,9 @@ pub(crate) fn value_of(column: &Column, text: &str, habits: Habits) -> Result<Va
     match &column.holds {
         Holds::Text | Holds::Timestamp | Holds::Id => Ok(Value::String(text.to_owned())),
         Holds::Choice(words) => Ok(Value::String(choice(words, text).unwrap_or(text).to_owned())),
-        Holds::Integer => whole(text)
+        Holds::Integer => whole(text, habits.decimal)
             .map(|number| Value::Number(number.into()))
-            .ok_or_else(|| fault(FieldCode::WrongType, "must be a whole number")),
+            .map_err(|why| fault(FieldCode::WrongType, why)),
         Holds::Money => decimal(text, habits.decimal)
             .map(Value::String)
             .map_err(|why| fault(FieldCode::InvalidValue, why)),
@@ -92,15 +92,20 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn whole(text: &str) -> Option<i64> {
+fn whole(text: &str, mark: Option<DecimalMark>) -> Result<i64, &'static str> {
+    const WRONG: &str = "must be a whole number";
     let text = text.trim_end_matches('%').trim_end();
+    let number = decimal(text, mark).map_err(|why| if why == AMBIGUOUS { why } else { WRONG })?;
     // A spreadsheet shows whole numbers with decimals where it is told to.
-    let text = match text.rsplit_once(['.', ',']) {
-        Some((whole, zeros)) if zeros.len() != 3 && zeros.bytes().all(|b| b == b'0') => whole,
-        _ => text,
-    };
-    text.parse().ok()
+    let (number, decimals) = number.split_once('.').unwrap_or((&number, ""));
+    if decimals.bytes().any(|b| b != b'0') {
+        return Err(WRONG);
+    }
+    number.parse().map_err(|_| WRONG)
 }
+
+/// What is told of a number that can be read in two ways.
+const AMBIGUOUS: &str = "could be thousands or decimals: say decimal=. or decimal=,";
 
 /// A number with a point before its decimals and nothing between its thousands.
 fn decimal(text: &str, mark: Option<DecimalMark>) -> Result<String, &'static str> {
@@ -131,7 +136,7 @@ fn decimal(text: &str, mark: Option<DecimalMark>) -> Result<String, &'static str
                 // Said twice it separates thousands.
                 2.. => other,
                 _ if thousands && !digits.starts_with('0') => {
-                    return Err("could be thousands or decimals: say decimal=. or decimal=,");
+                    return Err(AMBIGUOUS);
                 }
                 _ => only,
             }
@@ -223,15 +228,25 @@ mod tests {
         ] {
             assert_eq!(decimal(text, mark).ok().as_deref(), want, "{text} {mark:?}");
         }
-        for (text, want) in [
-            ("42", Some(42)),
-            ("42.0", Some(42)),
-            ("42,00", Some(42)),
-            ("75 %", Some(75)),
-            ("1.000", None),
-            ("x", None),
+        for (text, mark, want) in [
+            ("42", None, Some(42)),
+            ("42.0", None, Some(42)),
+            ("42,00", None, Some(42)),
+            ("-7", None, Some(-7)),
+            ("75 %", None, Some(75)),
+            ("1 250", None, Some(1250)),
+            ("1.250.000", None, Some(1_250_000)),
+            ("1.000", None, None),
+            ("1,250", Some(Point), Some(1250)),
+            ("1.250", Some(Comma), Some(1250)),
+            ("1.250", Some(Point), None),
+            ("1,250.00", Some(Point), Some(1250)),
+            ("12.5", None, None),
+            ("99999999999999999999", None, None),
+            ("x", None, None),
+            ("", None, None),
         ] {
-            assert_eq!(whole(text), want, "{text}");
+            assert_eq!(whole(text, mark).ok(), want, "{text} {mark:?}");
         }
     }
 

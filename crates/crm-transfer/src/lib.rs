@@ -17,6 +17,7 @@ mod rows;
 mod run;
 mod sheet;
 mod source;
+mod table;
 mod transferable;
 mod undo;
 mod write;
@@ -26,13 +27,13 @@ pub use cell::{Cell, guard, join, split, unguard};
 pub use columns::{Column, Holds, columns_of, field_names};
 pub use convert::{DateFormat, DecimalMark, Habits};
 pub use export::{Export, Format, csv_chunk};
-pub use jobs::{IMPORT, UNDO_IMPORT, Work};
+pub use jobs::{END_STUCK, IMPORT, SCHEDULES, UNDO_IMPORT, Work, end_stuck};
 pub use mapping::{MappedColumn, map_columns};
 pub use model::{
     ADD_IMPORT, Duplicates, Examined, IMPORTS, Import, ImportFields, ImportMode, ImportOptions, ImportState,
-    ask_to_undo, find, list, may_import, start,
+    ask_to_undo, check_file, find, list, may_import, start,
 };
-pub use preview::{Preview, PreviewSummary, RowVerdict, examine, preview};
+pub use preview::{Preview, PreviewSummary, RowVerdict, examine, preview, understand};
 pub use rows::Refused;
 pub use run::{Progress, fetch, run};
 pub use sheet::Sheet;

@@ -1,9 +1,9 @@
 //! An import as a record: what was asked for, and what came of it.
 
 use chrono::{DateTime, Utc};
-use crm_access::Require;
+use crm_access::{MODULES, Require, scope_of};
 use crm_core::{Code, Error, FieldCode, Result, TenantTx};
-use crm_records::list::{Field, Kind, Page, Params, Resource, Shaped, SortValues};
+use crm_records::list::{Clause, Field, Kind, Page, Params, Resource, Shaped, SortValues, Value as Bound};
 use crm_records::{Base, Module, Target, attachments, base_columns, base_values, created};
 use crm_schema::imports;
 use crm_storage::Stored;
@@ -300,13 +300,35 @@ pub async fn start<M: Module>(
     Ok(import)
 }
 
-/// Lists the imports that the caller may see, newest first.
+/// Whether the caller may look at records of a module, and so at what was to become some.
+fn sees(t: &TenantTx, module: &str) -> bool {
+    scope_of(&t.caller().principal, &format!("{module}.view_record")).is_some()
+}
+
+/// Makes sure that the caller may see the file of a record, if that is an import.
+///
+/// # Errors
+/// `NotFound` for an import into a module whose records the caller may not look at.
+pub async fn check_file(t: &mut TenantTx, record: Uuid) -> Result<()> {
+    let module: Option<String> = imports::table
+        .filter(imports::org_id.eq(t.org()).and(imports::id.eq(record)))
+        .select(imports::module)
+        .first(t.conn()?)
+        .await
+        .optional()?;
+    if module.is_none_or(|module| sees(t, &module)) { Ok(()) } else { Err(Error::NotFound) }
+}
+
+/// Lists the imports that the caller may see, newest first: those into modules whose records the caller may look at.
 ///
 /// # Errors
 /// `Forbidden` without `imports.view_import`; 400 for parameters.
 pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Import>>> {
     let scope = t.require(IMPORTS.view)?;
-    let selection = IMPORTS.resource.select(params, t.caller(), scope)?;
+    let mut selection = IMPORTS.resource.select(params, t.caller(), scope)?;
+    let modules = MODULES.iter().map(|module| module.name).filter(|module| sees(t, module));
+    let modules = Bound::Texts(modules.map(str::to_owned).collect());
+    selection.and(Clause::Any(IMPORTS.resource.table, "module", modules));
     let page = selection
         .run(t, async |t, f| {
             let rows: Vec<(Base, ImportFields, SortValues)> = imports::table
@@ -321,7 +343,7 @@ pub async fn list(t: &mut TenantTx, params: &Params) -> Result<Page<Shaped<Impor
     selection.shape.page(t, page).await
 }
 
-/// One import that the caller may see.
+/// One import that the caller may see: into a module whose records the caller may look at.
 ///
 /// # Errors
 /// `Forbidden` without `imports.view_import`; `NotFound`.
@@ -332,6 +354,9 @@ pub async fn find(t: &mut TenantTx, id: Uuid) -> Result<Import> {
         .select((base_columns!(imports), ImportFields::as_select()))
         .first(t.conn()?)
         .await?;
+    if !sees(t, &row.1.module) {
+        return Err(Error::NotFound);
+    }
     Ok(Import { base: row.0, fields: row.1 })
 }
 
@@ -383,11 +408,18 @@ pub async fn ask_to_undo(
 ) -> Result<Import> {
     IMPORTS.check(t, IMPORTS.change, id).await?;
     let mut import = locked(t, id).await?;
+    if !sees(t, &import.fields.module) {
+        return Err(Error::NotFound);
+    }
     let permission = delete(&import.fields.module);
     t.require(permission.ok_or_else(|| Error::internal("an import into no module"))?)?;
     if !matches!(import.fields.state, ImportState::Done | ImportState::Failed) {
         let message = format!("an import that is {} can't be taken back", import.fields.state);
         return Err(Error::Refused(Code::Conflict, message.into()));
+    }
+    if import.fields.state == ImportState::Done {
+        // Of a former attempt to take it back.
+        import.fields.error = None;
     }
     import.fields.state = ImportState::Undoing;
     store(t, &import).await?;

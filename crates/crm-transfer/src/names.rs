@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use crm_access::Require;
 use crm_core::{Error, FieldCode, FieldError, Result, TenantTx, rules};
-use crm_records::list::{Rel, check_related};
+use crm_records::deleted;
+use crm_records::list::{Rel, visible};
 use crm_records::tags;
-use crm_schema::{accounts, memberships, tags as tag_rows, teams};
+use crm_schema::{accounts, memberships, record_tags, tags as tag_rows, teams};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -23,6 +24,8 @@ pub(crate) struct Names {
     /// By slug; none for one that is archived.
     tags: HashMap<String, Option<Uuid>>,
     accounts: HashMap<String, Option<Uuid>>,
+    /// The tags that were made for the batch, by slug.
+    made: Vec<(String, Uuid)>,
     may_add_tags: bool,
 }
 
@@ -50,6 +53,7 @@ impl Names {
             teams: teams.into_iter().map(|(name, id)| (folded(&name), id)).collect(),
             tags: tags.into_iter().map(|(slug, id, active)| (slug, active.then_some(id))).collect(),
             accounts: HashMap::new(),
+            made: Vec::new(),
             may_add_tags: t.require("tags.add_tag").is_ok(),
         })
     }
@@ -67,18 +71,47 @@ impl Names {
         if unknown.is_empty() {
             return Ok(());
         }
+        let seen = visible(t, Rel::Account);
         let found = accounts::table
             .filter(accounts::org_id.eq(t.org()).and(accounts::name_normalized.eq_any(&unknown)))
+            .filter(seen)
             .select((accounts::name_normalized, accounts::id))
             .load::<(String, Uuid)>(t.conn()?)
             .await?;
-        let ids: Vec<_> = found.iter().map(|(_, id)| *id).collect();
-        let all_visible = check_related(t, Rel::Account, "account", &ids).await.is_ok();
         self.accounts.extend(unknown.into_iter().map(|name| (name, None)));
-        for (name, id) in found {
-            if all_visible || check_related(t, Rel::Account, "account", &[id]).await.is_ok() {
-                self.accounts.insert(name, Some(id));
-            }
+        self.accounts.extend(found.into_iter().map(|(name, id)| (name, Some(id))));
+        Ok(())
+    }
+
+    /// Whether a name is that of no tag, and could be.
+    pub(crate) fn lacks_tag(&self, name: &str) -> bool {
+        self.may_add_tags && tags::slug(name).is_ok_and(|slug| !self.tags.contains_key(&slug))
+    }
+
+    /// Begins another batch.
+    pub(crate) fn forget_made(&mut self) {
+        self.made.clear();
+    }
+
+    /// Takes those of the tags made for the batch away that no record has.
+    pub(crate) async fn drop_unused(&mut self, t: &mut TenantTx) -> Result<()> {
+        let made = std::mem::take(&mut self.made);
+        if made.is_empty() {
+            return Ok(());
+        }
+        let of =
+            record_tags::org_id.eq(t.org()).and(record_tags::tag_id.eq_any(made.iter().map(|(_, id)| *id)));
+        let used: BTreeSet<Uuid> = record_tags::table
+            .filter(of)
+            .select(record_tags::tag_id)
+            .distinct()
+            .load::<Uuid>(t.conn()?)
+            .await?
+            .into_iter()
+            .collect();
+        for (slug, id) in made.into_iter().filter(|(_, id)| !used.contains(id)) {
+            deleted(t, tags::TAGS.kind, id).await?;
+            self.tags.remove(&slug);
         }
         Ok(())
     }
@@ -98,18 +131,23 @@ impl Names {
             let Ok(fields) = crm_core::body::parse(fields) else { continue };
             let tag = t.savepoint(async |t| tags::create(t, fields).await).await;
             match tag {
-                Ok(tag) => drop(self.tags.insert(slug, Some(tag.base.id))),
-                Err(error) if error.code().status() >= 500 => return Err(error),
+                Ok(tag) => {
+                    self.made.push((slug.clone(), tag.base.id));
+                    self.tags.insert(slug, Some(tag.base.id));
+                }
+                Err(error) if is_ours(&error) => return Err(error),
                 // Somebody made it at the same moment.
                 Err(_) => {
-                    *self = Self { accounts: std::mem::take(&mut self.accounts), ..Self::load(t).await? }
+                    let (accounts, made) =
+                        (std::mem::take(&mut self.accounts), std::mem::take(&mut self.made));
+                    *self = Self { accounts, made, ..Self::load(t).await? }
                 }
             }
         }
         Ok(())
     }
 
-    /// The id of what a cell names. `dry` takes a tag that could be made for one that is there.
+    /// The id of what a cell names. `lenient` takes a tag that could be made for one that is there.
     ///
     /// # Errors
     /// What is wrong with the name.
@@ -118,7 +156,7 @@ impl Names {
         rel: Rel,
         name: &str,
         field: &str,
-        dry: bool,
+        lenient: bool,
     ) -> Result<Option<Uuid>, FieldError> {
         let missing =
             |what: &str| FieldError::new(field, FieldCode::NotFound, format!("{name:?} is not {what}"));
@@ -131,7 +169,7 @@ impl Names {
             Rel::Tag => match tags::slug(name).ok().and_then(|slug| self.tags.get(&slug).copied()) {
                 Some(Some(id)) => Ok(Some(id)),
                 Some(None) => Err(missing("an active tag")),
-                None if dry
+                None if lenient
                     && self.may_add_tags
                     && tags::slug(name).is_ok()
                     && name.chars().count() <= 50 =>
@@ -154,7 +192,35 @@ pub(crate) fn folded(name: &str) -> String {
     rules::normalize_name(name)
 }
 
-/// Whether an error is ours rather than the row's.
+/// Whether an error is ours rather than the row's: also where two transactions got into each other's way.
 pub(crate) fn is_ours(error: &Error) -> bool {
-    error.code().status() >= 500
+    error.code().status() >= 500 || error.is_contended()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::result::{DatabaseErrorKind, Error as Diesel};
+
+    #[test]
+    fn a_row_is_not_to_blame_for_two_transactions_in_each_others_way() {
+        let error =
+            |kind, message: &str| Error::from(Diesel::DatabaseError(kind, Box::new(message.to_owned())));
+        for ours in [
+            error(DatabaseErrorKind::SerializationFailure, "could not serialize access"),
+            error(DatabaseErrorKind::Unknown, "deadlock detected"),
+            error(DatabaseErrorKind::Unknown, "canceling statement due to statement timeout"),
+        ] {
+            assert!(is_ours(&ours), "{ours:?}");
+        }
+        let taken = error(DatabaseErrorKind::UniqueViolation, "duplicate key");
+        assert!(is_ours(&taken), "nobody has told yet which field that is");
+        for theirs in [
+            Error::taken("email", "taken"),
+            Error::NotFound,
+            Error::Refused(crm_core::Code::Conflict, "no".into()),
+        ] {
+            assert!(!is_ours(&theirs), "{theirs:?}");
+        }
+    }
 }

@@ -13,7 +13,8 @@ use crate::columns_of;
 use crate::judge::{Judge, Step};
 use crate::mapping::{MappedColumn, map_columns};
 use crate::model::{Duplicates, Examined, ImportOptions, may_import};
-use crate::rows::Outcome;
+use crate::names::is_ours;
+use crate::rows::{Outcome, number};
 use crate::source::Source;
 use crate::write::write;
 
@@ -22,6 +23,9 @@ pub(crate) const BATCH: usize = 500;
 
 /// Rows that a preview judges; the others it counts.
 pub(crate) const MOST_JUDGED: usize = 5_000;
+
+/// Changes that a preview tries out: they take longer than what is new.
+const MOST_TRIED: usize = 1_000;
 
 /// Rows that a preview shows unless told otherwise.
 const SHOWN: usize = 20;
@@ -57,7 +61,7 @@ pub struct RowVerdict {
     pub values: Object,
     /// What is wrong with it.
     pub errors: Vec<FieldError>,
-    /// The record that is there already.
+    /// The record that is there already, if you may look at it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duplicate_of: Option<Uuid>,
 }
@@ -65,7 +69,7 @@ pub struct RowVerdict {
 /// How many rows would do what.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PreviewSummary {
-    /// Rows that were judged: the first 5,000 of a file.
+    /// Rows that were judged: the first 5,000 of a file, fewer where more than 1,000 of them change a record.
     pub judged: u32,
     /// Those that would make a record.
     pub create: u32,
@@ -88,12 +92,14 @@ pub async fn preview<M: Module>(
 ) -> Result<Preview> {
     let duplicates = options.duplicates.unwrap_or(Duplicates::Error);
     may_import::<M>(t, duplicates)?;
+    t.keep_quiet();
     let columns = map_columns(&source.header, &columns_of::<M>(t).await?, options.mapping.as_deref())?;
     let fields = columns.iter().map(|column| column.field.as_deref());
     let mut judge = Judge::new::<M>(t, fields, options.habits, duplicates, true).await?;
     let (mut verdicts, mut summary) = (Vec::new(), PreviewSummary::default());
     let shown = options.limit.unwrap_or(SHOWN);
-    while (summary.judged as usize) < MOST_JUDGED {
+    let mut tried = 0;
+    while (summary.judged as usize) < MOST_JUDGED && tried < MOST_TRIED {
         let rows = source.next_rows(BATCH)?;
         if rows.is_empty() {
             break;
@@ -102,13 +108,14 @@ pub async fn preview<M: Module>(
         let seen: Vec<_> = items
             .iter()
             .map(|item| {
+                tried += usize::from(matches!(item.step, Step::Update(_)));
                 let there =
                     if let Step::Update(id) | Step::Skip(Some(id)) = &item.step { Some(*id) } else { None };
                 (item.object.clone(), there)
             })
             .collect();
         // They come back in the order of their numbers, which is that of the file.
-        let worked = write::<M>(t, &judge, items).await?;
+        let worked = write::<M>(t, &mut judge, items).await?;
         for (row, (values, duplicate_of)) in worked.into_iter().zip(seen) {
             summary.judged += 1;
             let (count, action, errors) = match row.outcome {
@@ -119,20 +126,37 @@ pub async fn preview<M: Module>(
             };
             *count += 1;
             if verdicts.len() < shown {
+                let duplicate_of = visible::<M>(t, duplicate_of).await?;
                 let ok = errors.is_empty();
                 verdicts.push(RowVerdict { row: row.number, ok, action, values, errors, duplicate_of });
             }
         }
     }
-    while source.next_row()?.is_some() {}
+    let rows_total = match source.last_row() {
+        Some(last) => last,
+        None => {
+            while source.next_row()?.is_some() {}
+            source.read_so_far()
+        }
+    };
     Ok(Preview {
         delimiter: source.delimiter,
         encoding: source.encoding,
         columns,
-        rows_total: source.read_so_far(),
+        rows_total,
         verdicts,
         summary,
     })
+}
+
+/// The record, if the caller may look at it: that there is one must be told, which one need not.
+async fn visible<M: Module>(t: &mut TenantTx, record: Option<Uuid>) -> Result<Option<Uuid>> {
+    let Some(id) = record else { return Ok(None) };
+    match M::TARGET.check_view(t, id).await {
+        Ok(()) => Ok(record),
+        Err(error) if is_ours(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Looks at a whole file before it is imported: a fault of the file is told at once.
@@ -141,19 +165,28 @@ pub async fn preview<M: Module>(
 /// As [`preview`]; 422 for a file without rows.
 pub async fn examine<M: Module>(t: &mut TenantTx, file: File, options: &ImportOptions) -> Result<Examined> {
     may_import::<M>(t, options.duplicates.unwrap_or(Duplicates::Error))?;
-    let mut source = Source::open(file, options.delimiter.as_deref())?;
+    let source = Source::survey(file, options.delimiter.as_deref())?;
+    understand::<M>(t, &source, options).await
+}
+
+/// The same for a file that has been [surveyed](Source::survey).
+///
+/// # Errors
+/// As [`examine`].
+pub async fn understand<M: Module>(
+    t: &mut TenantTx,
+    source: &Source,
+    options: &ImportOptions,
+) -> Result<Examined> {
+    may_import::<M>(t, options.duplicates.unwrap_or(Duplicates::Error))?;
     let columns = map_columns(&source.header, &columns_of::<M>(t).await?, options.mapping.as_deref())?;
     let refused = |message| crm_core::Error::field("file", crm_core::FieldCode::InvalidValue, message);
     if columns.iter().all(|column| column.field.is_none()) {
         return Err(refused("no column of the file goes into a field"));
     }
-    let mut rows = 0;
-    while source.next_row()?.is_some() {
-        rows += 1;
-    }
-    if rows == 0 {
+    if source.has_no_rows() {
         return Err(refused("the file has no rows below its header"));
     }
-    let total_rows = i32::try_from(source.read_so_far()).unwrap_or(i32::MAX);
+    let total_rows = number(source.last_row().unwrap_or_default());
     Ok(Examined { delimiter: source.delimiter, encoding: source.encoding, columns, total_rows })
 }

@@ -16,8 +16,8 @@ const PAGE: i64 = 500;
 /// What came of a row.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It made a record.
-    Created(Uuid, i64),
+    /// It made a record: with what its version does not tell of how it was made.
+    Created(Uuid, i64, Option<Value>),
     /// It changed one: with the fields that it changed, as they were.
     Updated(Uuid, i64, Value),
     /// It did nothing, because its record is there.
@@ -64,9 +64,13 @@ pub(crate) async fn put(t: &mut TenantTx, import: Uuid, rows: &[Worked]) -> Resu
             cells: None,
         };
         Ok(match &worked.outcome {
-            Outcome::Created(id, version) => {
-                NewRow { outcome: "created", record_id: Some(*id), record_version: Some(*version), ..none }
-            }
+            Outcome::Created(id, version, made) => NewRow {
+                outcome: "created",
+                record_id: Some(*id),
+                record_version: Some(*version),
+                before: made.clone(),
+                ..none
+            },
             Outcome::Updated(id, version, before) => NewRow {
                 outcome: "updated",
                 record_id: Some(*id),

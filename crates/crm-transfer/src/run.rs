@@ -20,13 +20,17 @@ use uuid::Uuid;
 
 use crate::judge::Judge;
 use crate::model::{Import, ImportMode, ImportState, Kept, locked, store};
+use crate::names::is_ours;
 use crate::preview::BATCH;
 use crate::rows::{self, Outcome, Worked, number};
 use crate::source::Source;
 use crate::write::write;
 
 /// How long an import works at a stretch before it lets others have their turn.
-const STRETCH: Duration = Duration::from_secs(45);
+pub(crate) const STRETCH: Duration = Duration::from_secs(45);
+
+/// How often it begins anew where other transactions get into its way.
+pub(crate) const TRIES: usize = 5;
 
 /// How long one that is all or nothing may take: longer than that no job may.
 const WHOLE: Duration = Duration::from_secs(75);
@@ -94,6 +98,35 @@ pub async fn run<M: Module>(
     id: Uuid,
     shown: impl Fn(i32),
 ) -> Result<Progress> {
+    run_for::<M>(db, storage, who, id, (shown, STRETCH)).await
+}
+
+/// The same for a time of the caller's choice: one batch at least, and one that is all or nothing as a whole.
+pub(crate) async fn run_for<M: Module>(
+    db: &Db,
+    storage: &Storage,
+    who: &impl CallerSource,
+    id: Uuid,
+    (shown, stretch): (impl Fn(i32), Duration),
+) -> Result<Progress> {
+    let mut tries = 0;
+    loop {
+        match attempt::<M>(db, storage, who, id, (&shown, stretch)).await {
+            Err(error) if error.is_contended() && tries < TRIES => tries += 1,
+            Err(error) if error.is_contended() => return Err(Error::Unavailable(error.to_string().into())),
+            done => return done,
+        }
+    }
+}
+
+/// Works on an import from where it is. What is contended is told as such: it may begin anew.
+async fn attempt<M: Module>(
+    db: &Db,
+    storage: &Storage,
+    who: &impl CallerSource,
+    id: Uuid,
+    (shown, stretch): (&impl Fn(i32), Duration),
+) -> Result<Progress> {
     let system = System(who.org());
     let begun = db
         .tenant(&system, async |t| {
@@ -114,15 +147,17 @@ pub async fn run<M: Module>(
     let worked = async {
         let file = fetch(storage, &Key::new(import.base.org_id.0, import.fields.file_id)).await?;
         let kept = Kept::of(&import.fields)?;
-        let source = Source::open(file, Some(&kept.delimiter.to_string()))?;
+        let delimiter = kept.delimiter.to_string();
+        let opened = tokio::task::spawn_blocking(move || Source::open(file, Some(&delimiter)));
+        let source = opened.await.map_err(Error::internal)??;
         match import.fields.mode {
-            ImportMode::SkipBad => skipping::<M>(db, who, &import, &kept, source, &shown).await,
-            ImportMode::AllOrNothing => whole::<M>(db, who, &import, &kept, source, &shown).await,
+            ImportMode::SkipBad => skipping::<M>(db, who, &import, &kept, source, (shown, stretch)).await,
+            ImportMode::AllOrNothing => whole::<M>(db, who, &import, &kept, source, shown).await,
         }
     };
     match worked.await {
         Ok(progress) => Ok(progress),
-        Err(Stop::Error(error)) if error.code().status() >= 500 => Err(error),
+        Err(Stop::Error(error)) if is_ours(&error) => Err(error),
         // Somebody else is at it.
         Err(Stop::Taken) => Err(Error::Unavailable("another worker is at this import".into())),
         Err(Stop::Error(error)) => failed(db, &system, id, &error.to_string(), &[], Counts::default()).await,
@@ -203,7 +238,7 @@ async fn skipping<M: Module>(
     import: &Import,
     kept: &Kept,
     mut source: Source,
-    shown: &impl Fn(i32),
+    (shown, stretch): (&impl Fn(i32), Duration),
 ) -> Result<Progress, Stop> {
     let begun = Instant::now();
     let id = import.base.id;
@@ -218,7 +253,7 @@ async fn skipping<M: Module>(
         if batch.is_empty() && !is_last {
             continue;
         }
-        let (reached, lets_go) = (number(last).max(position), begun.elapsed() > STRETCH);
+        let (reached, lets_go) = (number(last).max(position), begun.elapsed() >= stretch);
         let done = db.tenant(who, async |t| {
             t.keep_quiet();
             let mut now = locked(t, id).await?;
@@ -226,7 +261,8 @@ async fn skipping<M: Module>(
                 return Err(Stop::Taken);
             }
             let items = judge.judge::<M>(t, batch).await?;
-            let worked = write::<M>(t, &judge, items).await?;
+            let worked = write::<M>(t, &mut judge, items).await?;
+            judge.tidy(t, &worked).await?;
             rows::put(t, id, &worked).await?;
             Counts::of(&worked).add(&mut now);
             now.fields.done_rows = reached;
@@ -273,7 +309,7 @@ async fn whole<M: Module>(
                 break;
             }
             let items = judge.judge::<M>(t, rows).await?;
-            let mut worked = write::<M>(t, &judge, items).await?;
+            let mut worked = write::<M>(t, &mut judge, items).await?;
             let counts = Counts::of(&worked);
             sum.created += counts.created;
             sum.updated += counts.updated;

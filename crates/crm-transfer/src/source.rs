@@ -1,10 +1,12 @@
 //! A file of rows: whatever its encoding, its delimiter and the habits of the program that wrote it.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Seek, Write};
 
 use crm_core::{Code, Error, FieldCode, Result};
 use encoding_rs::{CoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+use crate::table::Table;
 
 /// Rows of data that one file may have.
 pub const MAX_ROWS: u32 = 200_000;
@@ -26,15 +28,25 @@ pub struct Source {
     pub encoding: &'static str,
     /// What stands above its columns; blank ones at the end are left out.
     pub header: Vec<String>,
-    reader: csv::Reader<BufReader<File>>,
-    record: csv::StringRecord,
+    table: Table,
     number: u32,
+    last: u32,
+    counted: Option<Counted>,
+}
+
+/// What a whole file has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Counted {
+    /// Rows that are not blank.
+    rows: u32,
+    /// The place of the last one.
+    last: u32,
 }
 
 /// A row of data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its place among the rows of data, from 1; blank ones count.
+    /// Its place below the header, from 1; blank ones count, so that it is found in a spreadsheet.
     pub number: u32,
     /// Its cells, as many as the header has.
     pub cells: Vec<String>,
@@ -56,55 +68,82 @@ impl Source {
         let rest = sample.get(skipped..).unwrap_or_default();
         let delimiter = given.or(told).unwrap_or_else(|| sniff(rest));
         let begin = if sample.starts_with(b"\xef\xbb\xbf") { skipped.max(3) } else { skipped };
-        text.seek(SeekFrom::Start(begin as u64)).map_err(unreadable)?;
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(BufReader::new(text));
-        let mut record = csv::StringRecord::new();
-        let mut header: Vec<String> = Vec::new();
-        while header.is_empty() && reader.read_record(&mut record).map_err(|e| refused(&e.to_string()))? {
-            header = record.iter().map(|cell| clean(cell).to_owned()).collect();
-            while header.last().is_some_and(String::is_empty) {
-                header.pop();
-            }
-        }
-        if header.is_empty() {
-            return Err(refused("the file has no header: its first row must name the columns"));
-        }
-        if header.len() > MAX_COLUMNS {
-            return Err(refused(&format!("a file may have {MAX_COLUMNS} columns at most")));
-        }
-        Ok(Self {
+        let mut this = Self {
             delimiter: char::from(delimiter),
             encoding: encoding.name(),
-            header,
-            reader,
-            record,
+            header: Vec::new(),
+            table: Table::new(text, begin as u64, delimiter),
             number: 0,
-        })
+            last: 0,
+            counted: None,
+        };
+        this.restart()?;
+        if this.header.is_empty() {
+            return Err(refused("the file has no header: its first row must name the columns"));
+        }
+        if this.header.len() > MAX_COLUMNS {
+            return Err(refused(&format!("a file may have {MAX_COLUMNS} columns at most")));
+        }
+        Ok(this)
+    }
+
+    /// Looks at a whole file, so that a fault anywhere in it is told at once, and begins again. It takes a while where there are many
+    /// rows: not for a thread that others wait for.
+    ///
+    /// # Errors
+    /// As [`Source::open`] and [`Source::next_row`].
+    pub fn survey(file: File, delimiter: Option<&str>) -> Result<Self> {
+        let mut this = Self::open(file, delimiter)?;
+        let mut rows = 0;
+        while this.next_row()?.is_some() {
+            rows += 1;
+        }
+        this.counted = Some(Counted { rows, last: this.last });
+        this.restart()?;
+        Ok(this)
+    }
+
+    /// Begins with the first row again.
+    fn restart(&mut self) -> Result<()> {
+        (self.number, self.last) = (0, 0);
+        self.header.clear();
+        self.table.rewind()?;
+        while self.header.is_empty() && self.table.next()?.is_some() {
+            self.header = self.table.cells().map(|cell| clean(&cell).to_owned()).collect();
+            while self.header.last().is_some_and(String::is_empty) {
+                self.header.pop();
+            }
+        }
+        Ok(())
     }
 
     /// The next row that is not blank.
     ///
     /// # Errors
-    /// 422 naming `file` beyond [`MAX_ROWS`].
+    /// 422 naming `file` beyond [`MAX_ROWS`], and for a row that no program writes.
     pub fn next_row(&mut self) -> Result<Option<Row>> {
-        while self.reader.read_record(&mut self.record).map_err(|e| refused(&e.to_string()))? {
-            if self.number == MAX_ROWS {
-                return Err(refused(&format!("a file may have {MAX_ROWS} rows at most: import it in parts")));
+        while let Some(blank_lines) = self.table.next()? {
+            self.number = self.number.saturating_add(blank_lines).saturating_add(1);
+            let columns = self.header.len();
+            let mut cells = Vec::with_capacity(columns);
+            let mut is_ragged = false;
+            for (place, raw) in self.table.cells().enumerate() {
+                let cell = cell(&raw);
+                is_ragged |= place >= columns && !cell.is_empty();
+                // Spreadsheets leave blank cells at the end of a row out, or write too many of them.
+                if place < columns || place < MAX_COLUMNS && !cell.is_empty() {
+                    cells.resize(place, String::new());
+                    cells.push(cell);
+                }
             }
-            self.number += 1;
-            let mut cells: Vec<String> = self.record.iter().map(cell).collect();
-            if cells.iter().all(String::is_empty) {
+            if cells.iter().all(String::is_empty) && !is_ragged {
                 continue;
             }
-            let is_ragged = cells.iter().skip(self.header.len()).any(|cell| !cell.is_empty());
-            if !is_ragged {
-                // Spreadsheets leave blank cells at the end of a row out, or write too many of them.
-                cells.resize(self.header.len(), String::new());
+            cells.resize(cells.len().max(columns), String::new());
+            if self.number > MAX_ROWS {
+                return Err(refused(&format!("a file may have {MAX_ROWS} rows at most: import it in parts")));
             }
+            self.last = self.number;
             return Ok(Some(Row { number: self.number, cells, is_ragged }));
         }
         Ok(None)
@@ -124,17 +163,27 @@ impl Source {
         Ok(rows)
     }
 
-    /// How many rows have been read, blank ones among them.
+    /// The place of the last row that was read.
     pub fn read_so_far(&self) -> u32 {
-        self.number
+        self.last
+    }
+
+    /// The place of the last row of the whole file, where that is known.
+    pub fn last_row(&self) -> Option<u32> {
+        self.counted.map(|counted| counted.last)
+    }
+
+    /// Whether the whole file is known to have nothing below its header.
+    pub fn has_no_rows(&self) -> bool {
+        self.counted.is_some_and(|counted| counted.rows == 0)
     }
 }
 
-fn refused(message: &str) -> Error {
+pub(crate) fn refused(message: &str) -> Error {
     Error::field("file", FieldCode::InvalidValue, message)
 }
 
-fn unreadable(error: std::io::Error) -> Error {
+pub(crate) fn unreadable(error: std::io::Error) -> Error {
     Error::internal(error)
 }
 
@@ -157,7 +206,7 @@ fn cell(raw: &str) -> String {
     let kept = text.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"'));
     match kept {
         Some(kept) => kept.replace("\"\"", "\""),
-        None => crate::unguard(text).to_owned(),
+        None => crate::unguard(text),
     }
 }
 
@@ -176,12 +225,15 @@ fn as_utf8(mut file: File) -> std::io::Result<Result<(File, &'static Encoding)>>
         return Ok(Err(Error::Refused(Code::UnsupportedMediaType, message.into())));
     }
     let encoding = match head {
+        [0xff, 0xfe, 0, 0] | [0, 0, 0xfe, 0xff] => {
+            return Ok(Err(refused("the file is UTF-32, which is not read here: save it as UTF-8")));
+        }
         [0xff, 0xfe, ..] => UTF_16LE,
         [0xfe, 0xff, ..] => UTF_16BE,
         _ => {
             file.rewind()?;
             match is_utf8(&mut file)? {
-                None => return Ok(Err(refused("the file has characters that no table of text has"))),
+                None => return Ok(Err(no_text())),
                 Some(true) => UTF_8,
                 Some(false) => WINDOWS_1252,
             }
@@ -191,9 +243,13 @@ fn as_utf8(mut file: File) -> std::io::Result<Result<(File, &'static Encoding)>>
     if encoding == UTF_8 {
         return Ok(Ok((file, encoding)));
     }
-    let mut copy = transcoded(file, encoding)?;
+    let Some(mut copy) = transcoded(file, encoding)? else { return Ok(Err(no_text())) };
     copy.rewind()?;
     Ok(Ok((copy, encoding)))
+}
+
+fn no_text() -> Error {
+    refused("the file has the character U+0000, which no table of text has: save it as UTF-8")
 }
 
 fn read_some(file: &mut File, into: &mut [u8]) -> std::io::Result<usize> {
@@ -239,7 +295,8 @@ fn is_utf8(file: &mut File) -> std::io::Result<Option<bool>> {
     }
 }
 
-fn transcoded(mut file: File, encoding: &'static Encoding) -> std::io::Result<File> {
+/// The file in UTF-8; none where it has the character U+0000.
+fn transcoded(mut file: File, encoding: &'static Encoding) -> std::io::Result<Option<File>> {
     let mut out = BufWriter::new(tempfile::tempfile()?);
     let mut decoder = encoding.new_decoder_with_bom_removal();
     let (mut buffer, mut text) = (vec![0; 64 * 1024], String::with_capacity(256 * 1024));
@@ -248,6 +305,9 @@ fn transcoded(mut file: File, encoding: &'static Encoding) -> std::io::Result<Fi
         let mut rest = buffer.get(..read).unwrap_or_default();
         loop {
             let (result, consumed, _) = decoder.decode_to_string(rest, &mut text, read == 0);
+            if text.contains('\0') {
+                return Ok(None);
+            }
             out.write_all(text.as_bytes())?;
             text.clear();
             rest = rest.get(consumed..).unwrap_or_default();
@@ -256,7 +316,7 @@ fn transcoded(mut file: File, encoding: &'static Encoding) -> std::io::Result<Fi
             }
         }
         if read == 0 {
-            return out.into_inner().map_err(std::io::IntoInnerError::into_error);
+            return out.into_inner().map(Some).map_err(std::io::IntoInnerError::into_error);
         }
     }
 }
@@ -352,12 +412,76 @@ mod tests {
         let want = [
             (1, false, "00123|+49 30"),
             (2, false, "'tis|-5"),
-            (3, false, "two\nlines|a \"b\""),
-            (4, true, "1|2|3"),
-            (5, false, "1|"),
-            (6, false, "1|2"),
+            (4, false, "two\nlines|a \"b\""),
+            (5, true, "1|2|3"),
+            (6, false, "1|"),
+            (7, false, "1|2"),
         ];
         assert_eq!(cells, want.map(|(number, ragged, text)| (number, ragged, text.to_owned())));
+    }
+
+    #[test]
+    fn rows_keep_their_place_in_the_file_whatever_ends_its_lines() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = format!("{end}a,b{end}1,{end}{end},{end}{end}{end}2,\"x\n\ny\"{end}3,{end}{end}{end}");
+            let mut source = open(text.as_bytes(), None).unwrap();
+            let rows = source.next_rows(10).unwrap();
+            let got: Vec<_> = rows.iter().map(|row| (row.number, row.cells[0].as_str())).collect();
+            assert_eq!(got, [(1, "1"), (6, "2"), (7, "3")], "{end:?}");
+            assert_eq!(source.read_so_far(), 7, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_survey_counts_the_rows_and_begins_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"\xef\xbb\xbfsep=;\n\na;b\n1;2\n\n3;4\n;\n\n").unwrap();
+        let mut source = Source::survey(file, None).unwrap();
+        assert_eq!((source.last_row(), source.has_no_rows()), (Some(3), false));
+        assert_eq!(source.header, ["a", "b"]);
+        let numbers: Vec<_> = source.next_rows(9).unwrap().iter().map(|row| row.number).collect();
+        assert_eq!(numbers, [1, 3]);
+        let mut empty = tempfile::tempfile().unwrap();
+        empty.write_all(b"a;b\n;\n\n").unwrap();
+        assert!(Source::survey(empty, None).unwrap().has_no_rows());
+    }
+
+    #[test]
+    fn a_row_without_end_is_refused_before_it_fills_the_memory() {
+        let commas = vec![b','; 25 * 1024 * 1024];
+        let below = [b"a,b\n1,2\n".as_slice(), &commas].concat();
+        let letters = [b"a,b\n\"".as_slice(), &vec![b'x'; 25 * 1024 * 1024]].concat();
+        assert!(open(&commas, None).is_err(), "as a header");
+        for bytes in [below, letters] {
+            let mut source = open(&bytes, None).unwrap();
+            assert!(source.next_rows(10).is_err());
+            assert!(source.table.room() < 8 * 1024 * 1024, "{}", source.table.room());
+        }
+        // Spreadsheets write as many blank cells as they have columns.
+        let wide = format!("a,b\n1,2{}\n3{}\n", ",".repeat(10_000), ",".repeat(9_000));
+        let rows = open(wide.as_bytes(), None).unwrap().next_rows(10).unwrap();
+        assert_eq!(
+            rows.iter().map(|row| (row.cells.len(), row.is_ragged)).collect::<Vec<_>>(),
+            [(2, false); 2]
+        );
+        assert!(open(",".repeat(600).as_bytes(), None).is_err());
+        assert!(open("a,".repeat(600).as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn no_text_has_the_character_that_the_database_can_not_store() {
+        for bytes in [
+            utf16("a;b\n1;x\0y\n", false),
+            utf16("a;b\n1;x\0y\n", true),
+            b"a;b\n1;x\0y\n".to_vec(),
+            b"a;b\n1;\xe9\0y\n".to_vec(),
+            // UTF-32 begins as UTF-16 does.
+            "\u{feff}a;b".chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(),
+            "\u{feff}a;b".chars().flat_map(|c| u32::from(c).to_be_bytes()).collect(),
+        ] {
+            let error = open(&bytes, None).unwrap_err();
+            assert_eq!(error.code(), Code::ValidationFailed, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crm_core::{CallerSource, Db, Result, TenantTx};
 use crm_records::Module;
@@ -11,14 +12,15 @@ use uuid::Uuid;
 
 use crate::model::{self, Examined, Import, ImportOptions};
 use crate::preview::{Preview, examine, preview};
-use crate::run::{Progress, run};
+use crate::run::{Progress, STRETCH, run_for};
 use crate::source::Source;
-use crate::undo::undo;
+use crate::undo::undo_for;
 use crate::{Cell, Export};
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
-type Run<W> = for<'a> fn(&'a Db, &'a Storage, &'a W, Uuid, &'a dyn Fn(i32)) -> Pending<'a, Progress>;
+type Run<W> =
+    for<'a> fn(&'a Db, &'a Storage, &'a W, Uuid, (&'a dyn Fn(i32), Duration)) -> Pending<'a, Progress>;
 type Start = for<'a> fn(&'a mut TenantTx, (Uuid, Stored), Asked<'a>, Option<i64>) -> Pending<'a, Import>;
 type Asked<'a> = (&'a Examined, &'a ImportOptions);
 
@@ -32,7 +34,7 @@ pub struct Transferable<W> {
     /// The permission to delete what was imported.
     pub delete: &'static str,
     run: Run<W>,
-    undo: for<'a> fn(&'a Db, &'a W, Uuid) -> Pending<'a, Progress>,
+    undo: for<'a> fn(&'a Db, &'a W, Uuid, Duration) -> Pending<'a, Progress>,
     preview: for<'a> fn(&'a mut TenantTx, &'a mut Source, &'a ImportOptions) -> Pending<'a, Preview>,
     examine: for<'a> fn(&'a mut TenantTx, File, &'a ImportOptions) -> Pending<'a, Examined>,
     start: Start,
@@ -51,8 +53,8 @@ impl<W: CallerSource + 'static> Transferable<W> {
         Self {
             name: M::NAME,
             delete: M::DELETE,
-            run: |db, storage, who, id, shown| Box::pin(run::<M>(db, storage, who, id, shown)),
-            undo: |db, who, id| Box::pin(undo::<M>(db, who, id)),
+            run: |db, storage, who, id, pace| Box::pin(run_for::<M>(db, storage, who, id, pace)),
+            undo: |db, who, id, stretch| Box::pin(undo_for::<M>(db, who, id, stretch)),
             preview: |t, source, options| Box::pin(preview::<M>(t, source, options)),
             examine: |t, file, options| Box::pin(examine::<M>(t, file, options)),
             start: |t, (id, stored), asked, quota| Box::pin(model::start::<M>(t, id, stored, asked, quota)),
@@ -72,7 +74,22 @@ impl<W: CallerSource + 'static> Transferable<W> {
         id: Uuid,
         shown: &dyn Fn(i32),
     ) -> Result<Progress> {
-        (self.run)(db, storage, who, id, shown).await
+        (self.run)(db, storage, who, id, (shown, STRETCH)).await
+    }
+
+    /// The same for `stretch` at most, but for one batch at least: what is all or nothing is done as a whole.
+    ///
+    /// # Errors
+    /// As [`run`](crate::run).
+    pub async fn run_for(
+        &self,
+        db: &Db,
+        storage: &Storage,
+        who: &W,
+        id: Uuid,
+        (shown, stretch): (&dyn Fn(i32), Duration),
+    ) -> Result<Progress> {
+        (self.run)(db, storage, who, id, (shown, stretch)).await
     }
 
     /// Takes an import back: see [`undo`](crate::undo).
@@ -80,7 +97,15 @@ impl<W: CallerSource + 'static> Transferable<W> {
     /// # Errors
     /// As [`undo`](crate::undo).
     pub async fn undo(&self, db: &Db, who: &W, id: Uuid) -> Result<Progress> {
-        (self.undo)(db, who, id).await
+        (self.undo)(db, who, id, STRETCH).await
+    }
+
+    /// The same for `stretch` at most, but for one batch at least.
+    ///
+    /// # Errors
+    /// As [`undo`](crate::undo).
+    pub async fn undo_for(&self, db: &Db, who: &W, id: Uuid, stretch: Duration) -> Result<Progress> {
+        (self.undo)(db, who, id, stretch).await
     }
 
     /// Finds out what an import would do: see [`preview`](crate::preview).

@@ -1,11 +1,11 @@
-//! An import taken back: what it made is deleted, what it changed is changed back, unless somebody has changed it since.
+//! An import taken back: what it made is deleted, what it changed is changed back, unless somebody has changed or used it since.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use crm_core::body::{Object, merge};
+use crm_core::body::Object;
 use crm_core::{CallerSource, Db, Error, Result, TenantTx};
-use crm_records::{Edit, Module, Precondition};
+use crm_records::{Edit, Kin, Module, Precondition, used};
 use crm_schema::import_rows;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -14,20 +14,19 @@ use uuid::Uuid;
 
 use crate::model::{ImportState, Kept, locked, store};
 use crate::names::is_ours;
-use crate::run::Progress;
+use crate::run::{Progress, STRETCH, TRIES};
 
 /// Rows of one transaction.
 const BATCH: i64 = 200;
-
-/// How long it works at a stretch before it lets others have their turn.
-const STRETCH: Duration = Duration::from_secs(45);
 
 /// What an import did to one record.
 #[derive(Debug, Default)]
 struct Deed {
     created: bool,
-    /// At which version it left the record.
-    version: i64,
+    /// The people that it made the record with.
+    people: Vec<Uuid>,
+    /// At which versions it left the record, the last one first.
+    versions: Vec<i64>,
     /// What takes all its changes back.
     before: Object,
     rows: i32,
@@ -35,22 +34,46 @@ struct Deed {
     last: i32,
 }
 
+impl Deed {
+    /// Whether nobody else changed the record between two of the rows.
+    fn is_alone(&self) -> bool {
+        self.versions.iter().zip(self.versions.iter().skip(1)).all(|(later, earlier)| *later == earlier + 1)
+    }
+}
+
 /// Takes an import back as `who` until it is done or others should have their turn. To do it twice does nothing twice.
 ///
 /// # Errors
 /// `Unavailable` and `Internal`; `Forbidden`.
 pub async fn undo<M: Module>(db: &Db, who: &impl CallerSource, id: Uuid) -> Result<Progress> {
+    undo_for::<M>(db, who, id, STRETCH).await
+}
+
+/// The same for a time of the caller's choice: one batch at least.
+pub(crate) async fn undo_for<M: Module>(
+    db: &Db,
+    who: &impl CallerSource,
+    id: Uuid,
+    stretch: Duration,
+) -> Result<Progress> {
     let begun = Instant::now();
-    while begun.elapsed() < STRETCH {
+    let mut tries = 0;
+    loop {
         let finished = db.tenant(who, async |t| {
             t.keep_quiet();
             batch::<M>(t, id).await
         });
-        if finished.await? {
-            return Ok(Progress::Finished);
+        match finished.await {
+            Ok(true) => return Ok(Progress::Finished),
+            Ok(false) => tries = 0,
+            Err(error) if error.is_contended() && tries < TRIES => tries += 1,
+            Err(error) if error.is_contended() => return Err(Error::Unavailable(error.to_string().into())),
+            Err(error) => return Err(error),
+        }
+        if begun.elapsed() >= stretch {
+            return Ok(Progress::More);
         }
     }
-    Ok(Progress::More)
 }
 
 /// Takes the next rows back, from the last one on; whether those were all.
@@ -69,14 +92,14 @@ async fn batch<M: Module>(t: &mut TenantTx, id: Uuid) -> Result<bool> {
         .select((import_rows::row_number, import_rows::record_id))
         .load(t.conn()?)
         .await?;
-    let deeds = deeds(t, id, rows.iter().filter_map(|(_, record)| *record).collect()).await?;
+    let mut deeds = deeds(t, id, rows.iter().filter_map(|(_, record)| *record).collect()).await?;
+    // What a later row had to do with has been dealt with before.
+    deeds.retain(|_, deed| deed.last < before);
+    let used = used_since::<M>(t, &deeds).await?;
     for (record, deed) in deeds {
-        // What a later row had to do with has been dealt with before.
-        if deed.last >= before {
-            continue;
-        }
         let count = deed.rows;
-        match take_back::<M>(t, record, deed).await? {
+        let is_left = !deed.is_alone() || used.contains(&record);
+        match !is_left && take_back::<M>(t, record, deed).await? {
             true => import.fields.undone_rows += count,
             false => import.fields.kept_rows += count,
         }
@@ -90,6 +113,14 @@ async fn batch<M: Module>(t: &mut TenantTx, id: Uuid) -> Result<bool> {
     import.fields.options = serde_json::to_value(kept).map_err(Error::internal)?;
     store(t, &import).await?;
     Ok(finished)
+}
+
+/// Those of the records that the import made which somebody uses: no version tells of that.
+async fn used_since<M: Module>(t: &mut TenantTx, deeds: &BTreeMap<Uuid, Deed>) -> Result<BTreeSet<Uuid>> {
+    let made = || deeds.iter().filter(|(_, deed)| deed.created);
+    let ids: Vec<Uuid> = made().map(|(id, _)| *id).collect();
+    let pairs = made().flat_map(|(id, deed)| deed.people.iter().map(|person| (*id, *person))).collect();
+    used(t, &M::TARGET.resource, &ids, &Kin { pairs, lead: None }).await
 }
 
 /// A row that did something: its number, what it did, to which record, at which version it left it, and how that was.
@@ -116,26 +147,42 @@ async fn deeds(t: &mut TenantTx, id: Uuid, records: Vec<Uuid>) -> Result<BTreeMa
     for (number, outcome, record, version, before) in rows {
         let Some(record) = record else { continue };
         let deed = deeds.entry(record).or_default();
-        deed.created |= outcome == "created";
-        deed.version = deed.version.max(version.unwrap_or_default());
+        deed.versions.extend(version);
         deed.last = deed.last.max(number);
         deed.rows += 1;
-        if let Some(Value::Object(before)) = before {
-            // The older state wins.
-            deed.before = merge(std::mem::take(&mut deed.before), before);
+        let Some(Value::Object(mut before)) = before else {
+            deed.created |= outcome == "created";
+            continue;
+        };
+        if outcome == "created" {
+            deed.created = true;
+            let people = before.remove("contacts").map(serde_json::from_value).transpose();
+            deed.people = people.map_err(Error::internal)?.unwrap_or_default();
+        } else {
+            older(&mut deed.before, before);
         }
     }
     Ok(deeds)
 }
 
+/// Lays an older state over a newer one, key by key, and so the organization's own fields: that one had no value is part of it.
+fn older(newer: &mut Object, older: Object) {
+    for (key, value) in older {
+        match (newer.get_mut(&key), value) {
+            (Some(Value::Object(own)), Value::Object(were)) if key == "custom_fields" => own.extend(were),
+            (_, value) => drop(newer.insert(key, value)),
+        }
+    }
+}
+
 /// Whether nothing of it is left: a record that somebody has changed since stays as it is.
 async fn take_back<M: Module>(t: &mut TenantTx, record: Uuid, deed: Deed) -> Result<bool> {
-    let precondition = Precondition { if_match: Some(vec![deed.version]) };
+    let precondition = Precondition { if_match: Some(deed.versions.iter().take(1).copied().collect()) };
     let done = t.savepoint(async |t| {
         if deed.created {
             return M::delete(t, record, &precondition).await;
         }
-        M::update(t, record, Edit { body: deed.before, partial: true, precondition }).await.map(drop)
+        M::restore(t, record, Edit { body: deed.before, partial: true, precondition }).await.map(drop)
     });
     match done.await {
         Ok(()) => Ok(true),

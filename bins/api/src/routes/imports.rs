@@ -1,5 +1,7 @@
 //! Files as records: what importing one would do, the import itself, what came of it, and how it is taken back.
 
+use std::fs::File;
+
 use actix_multipart::Multipart;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use actix_web::{HttpResponse, web};
@@ -135,9 +137,16 @@ pub(super) async fn preview<M: Module>(
     let file = Uuid::now_v7();
     uploads::in_time(uploads::only_file(&storage, org, file, &mut form)).await?;
     let file = crm_transfer::fetch(&storage, &Key::new(org.0, file)).await?;
-    let mut source = Source::open(file, options.delimiter.as_deref())?;
+    let mut source = survey(file, &options).await?;
     let preview = ctx.look(async |t| crm_transfer::preview::<M>(t, &mut source, &options).await).await?;
     Ok(web::Json(preview))
+}
+
+/// The whole file, looked at where nobody waits for it.
+async fn survey(file: File, options: &ImportOptions) -> Result<Source, Problem> {
+    let delimiter = options.delimiter.clone();
+    let surveyed = web::block(move || Source::survey(file, delimiter.as_deref())).await;
+    Ok(surveyed.map_err(Error::internal)??)
 }
 
 pub(super) async fn import<M: Module>(
@@ -154,8 +163,9 @@ pub(super) async fn import<M: Module>(
     let key = Key::new(org.0, id);
     let begun = async {
         let file = crm_transfer::fetch(storage, &key).await?;
+        let source = survey(file, &options).await?;
         let examined: Examined =
-            ctx.look(async |t| crm_transfer::examine::<M>(t, file, &options).await).await?;
+            ctx.look(async |t| crm_transfer::understand::<M>(t, &source, &options).await).await?;
         ctx.tenant(async |t| {
             let import =
                 crm_transfer::start::<M>(t, id, stored.clone(), (&examined, &options), quota).await?;

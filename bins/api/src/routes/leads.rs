@@ -16,7 +16,9 @@ pub(super) fn routes(r: &mut Routes) {
         "leads",
         "lead",
         list: "List leads, without converted ones unless status is given",
-        filters: &LEAD_FILTERS
+        filters: &LEAD_FILTERS,
+        // A file converts nothing: neither a new lead nor one that it changes.
+        imported: crm_leads::Leads
     );
     r.add(
         Op::get(

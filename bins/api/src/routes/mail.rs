@@ -76,7 +76,7 @@ pub(super) fn routes(r: &mut Routes) {
         )
         .takes::<NewSender>()
         .answers::<Sender>(201)
-        .refuses(&[409]),
+        .refuses(&[409, 429]),
         create_sender,
     )
     .add(

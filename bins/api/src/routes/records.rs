@@ -19,12 +19,16 @@ use crate::operation::{Op, Permit, Routes};
 use crate::problem::Problem;
 
 /// Declares the usual routes of a [`Module`]: list, create, read, replace, change, delete, and what [`record_routes`] and
-/// [`transfer_routes`](super::transfer::transfer_routes) add. Its list may take filters of its own.
+/// [`transfer_routes`](super::transfer::transfer_routes) add. Its list may take filters of its own, and what is imported may go through another module of the same
+/// records.
 macro_rules! module_routes {
     ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal) => {
         $crate::routes::records::module_routes!($r, $module, $name, $word, list: $list, filters: &[])
     };
-    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal, filters: $filters:expr) => {{
+    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal, filters: $filters:expr) => {
+        $crate::routes::records::module_routes!($r, $module, $name, $word, list: $list, filters: $filters, imported: $module)
+    };
+    ($r:expr, $module:ty, $name:literal, $word:literal, list: $list:literal, filters: $filters:expr, imported: $imported:ty) => {{
         use crm_records::Module;
         use $crate::extract::{Change, Ctx, IfMatch, Json, Pk, Query, View};
         use $crate::operation::{Op, Permit::Permission};
@@ -80,7 +84,7 @@ macro_rules! module_routes {
             async |ctx: Ctx, id: Pk, condition: IfMatch| shared::delete::<$module>(ctx, id, condition).await,
         );
         $crate::routes::records::record_routes!($r, $name, $word, TARGET);
-        $crate::routes::transfer::transfer_routes!($r, $module, $name, $filters);
+        $crate::routes::transfer::transfer_routes!($r, $module, $imported, $name, $filters);
     }};
 }
 pub(super) use module_routes;
@@ -468,7 +472,13 @@ pub(super) async fn follow(ctx: Ctx, target: &Target, id: Pk, follow: bool) -> R
 }
 
 async fn download(ctx: Ctx, id: Pk) -> Result<HttpResponse, Problem> {
-    let attachment = ctx.tenant(async |t| attachments::find(t, TARGETS, id.0).await).await?;
+    let attachment = ctx
+        .tenant(async |t| {
+            let attachment = attachments::find(t, TARGETS, id.0).await?;
+            crm_transfer::check_file(t, attachment.record_id).await?;
+            Ok(attachment)
+        })
+        .await?;
     let key = attachment.key();
     let Attachment { content_type, sha256, file_name, .. } = attachment;
     uploads::download(&ctx.state.storage, &key, content_type, sha256, &file_name).await

@@ -17,9 +17,9 @@ use crate::problem::Problem;
 /// How much of a finished file is read at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Declares export, import and bulk operations of a [`Module`].
+/// Declares export, import and bulk operations of a [`Module`]; what is imported may go through another one of the same records.
 macro_rules! transfer_routes {
-    ($r:expr, $module:ty, $name:literal, $filters:expr) => {{
+    ($r:expr, $module:ty, $imported:ty, $name:literal, $filters:expr) => {{
         use crm_records::Module;
         use $crate::extract::{Ctx, Json, Query};
         use $crate::operation::{Op, Permit::Permission};
@@ -60,7 +60,7 @@ macro_rules! transfer_routes {
             .takes_query(imports::PREVIEW_QUERY)
             .answers::<crm_transfer::Preview>(200),
             async |ctx: Ctx, query: Query, form: actix_multipart::Multipart| {
-                imports::preview::<$module>(ctx, query, form).await
+                imports::preview::<$imported>(ctx, query, form).await
             },
         )
         .add(
@@ -74,10 +74,10 @@ macro_rules! transfer_routes {
             .takes_query(imports::IMPORT_QUERY)
             .answers::<crm_transfer::Import>(202),
             async |ctx: Ctx, query: Query, form: actix_multipart::Multipart| {
-                imports::import::<$module>(ctx, query, form).await
+                imports::import::<$imported>(ctx, query, form).await
             },
         );
-        $r.transferable.push(crm_transfer::Transferable::of::<$module>());
+        $r.transferable.push(crm_transfer::Transferable::of::<$imported>());
     }};
 }
 pub(super) use transfer_routes;

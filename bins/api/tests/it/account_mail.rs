@@ -81,6 +81,110 @@ async fn a_scheduled_message_is_taken_back_before_it_leaves() {
     assert_eq!(office.ann.post(&format!("{at}cancel/"), &json!({})).await.problem(409).0, "conflict");
 }
 
+/// A message for later, written by somebody.
+async fn later(office: &Office, by: &Person) -> Value {
+    let day = (chrono::Utc::now() + chrono::TimeDelta::days(30)).format("%Y-%m-%dT09:00").to_string();
+    let mut body = office.body();
+    body["scheduled_for"] = json!(day);
+    let made = by.post(&format!("/api/accounts/{}/create_mail/", office.account), &body).await.expect(201);
+    assert_eq!(made["state"], "scheduled");
+    made
+}
+
+/// Does the job of a message before its time, and answers the message.
+async fn due(office: &Office, message: &Value) -> Value {
+    let app = &office.ann.app;
+    let due = serde_json::from_value(json!({"message_id": message["id"]})).unwrap();
+    let author = async |t: &mut crm_core::TenantTx, member| {
+        use crm_core::CallerSource as _;
+        crm_identity::InTheNameOf { org: t.org(), member }.caller(t.shared()?).await
+    };
+    let system = app.system(&office.ann);
+    let sent = app.db.tenant(&system, async |t| crm_accounts::messages::send(t, due, author).await).await;
+    sent.unwrap();
+    office.ann.get(&format!("/api/accounts/mails/{}/", message["id"].as_str().unwrap())).await.expect(200)
+}
+
+async fn mails(office: &Office) -> i64 {
+    let all = office.ann.get("/api/mail/messages/?template=account_message&count=true").await;
+    all.expect(200)["count"].as_i64().unwrap()
+}
+
+#[actix_web::test]
+async fn a_scheduled_message_leaves_once_at_its_time() {
+    let office = office(&TestApp::new().await).await;
+    let message = later(&office, &office.ann).await;
+    assert_eq!(mails(&office).await, 0);
+    for _ in 0..2 {
+        let sent = due(&office, &message).await;
+        assert_eq!((&sent["state"], &sent["version"]), (&json!("sent"), &json!(2)), "{sent}");
+        assert_eq!(mails(&office).await, 1, "whoever does it twice sends it once");
+    }
+    let cancelled = later(&office, &office.ann).await;
+    let at = format!("/api/accounts/mails/{}/cancel/", cancelled["id"].as_str().unwrap());
+    office.ann.post(&at, &json!({})).await.expect(200);
+    assert_eq!(due(&office, &cancelled).await["state"], "cancelled");
+    assert_eq!(mails(&office).await, 1);
+}
+
+#[actix_web::test]
+async fn nothing_leaves_in_the_name_of_who_could_not_write_it_any_more() {
+    let office = office(&TestApp::new().await).await;
+    let bob = office.ann.colleague("ADMIN").await;
+    let eve = office.ann.colleague("ADMIN").await;
+    let (of_bob, of_eve) = (later(&office, &bob).await, later(&office, &eve).await);
+    let without_sender = later(&office, &office.ann).await;
+    office.ann.delete(&format!("/api/user/{}/", bob.member_id())).await.expect(204);
+    let unsent = due(&office, &of_bob).await;
+    assert_eq!(unsent["state"], "failed");
+    assert!(unsent["error"].as_str().unwrap().contains("no longer an active member"), "{unsent}");
+    // A user sees only accounts of their own.
+    office.ann.patch(&format!("/api/user/{}/", eve.member_id()), &json!({"role": "USER"})).await.expect(200);
+    let unsent = due(&office, &of_eve).await;
+    assert_eq!(unsent["state"], "failed");
+    assert!(unsent["error"].as_str().unwrap().contains("may no longer change"), "{unsent}");
+    let senders = office.ann.get("/api/mail/senders/").await.expect(200);
+    let sender = senders["results"][0]["id"].as_str().unwrap().to_owned();
+    office.ann.delete(&format!("/api/mail/senders/{sender}/")).await.expect(204);
+    let unsent = due(&office, &without_sender).await;
+    assert_eq!(
+        (&unsent["state"], unsent["error"].as_str().unwrap()),
+        (&json!("failed"), "the sender is no longer verified")
+    );
+    assert_eq!(mails(&office).await, 0);
+}
+
+#[actix_web::test]
+async fn a_thousand_people_an_hour_may_be_written_to() {
+    let office = office(&TestApp::new().await).await;
+    let operations: Vec<Value> = (0..200)
+        .map(|n| {
+            let fields = json!({"first_name": "A", "last_name": n.to_string(), "account_id": office.account});
+            json!({"op": "create", "fields": fields})
+        })
+        .collect();
+    let made = office.ann.post("/api/contacts/bulk/", &json!({"operations": operations})).await.expect(200);
+    let ids: Vec<Value> = made["results"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    for _ in 0..5 {
+        office.write(json!({"recipients": ids})).await.expect(201);
+    }
+    assert_eq!(office.write(json!({})).await.problem(429).0, "too_many_requests");
+    let list = office.ann.get(&format!("/api/accounts/{}/mails/?count=true", office.account)).await;
+    assert_eq!(list.expect(200)["count"], 5);
+}
+
+#[actix_web::test]
+async fn a_small_text_does_not_become_a_large_one() {
+    let office = office(&TestApp::new().await).await;
+    for (change, field) in [
+        (json!({"message_body": "{{name}}".repeat(12_500)}), "message_body"),
+        (json!({"message_subject": "{{name}}".repeat(30)}), "message_subject"),
+    ] {
+        assert_eq!(office.write(change).await.problem(422).1, [field]);
+    }
+    office.write(json!({"message_body": "{{name}} ".repeat(100)})).await.expect(201);
+}
+
 #[actix_web::test]
 async fn what_a_message_must_not_be_is_refused_and_nothing_is_kept() {
     let app = TestApp::new().await;
@@ -132,6 +236,18 @@ async fn a_sender_is_proved_by_its_code_which_can_be_guessed_five_times() {
         "token_unusable"
     );
     ann.delete(&at).await.expect(204);
+    // Adding the address anew is no way to guess on for ever, nor to fill its owner's mailbox.
+    for _ in 0..4 {
+        let again = ann.post("/api/mail/senders/", &json!({"email": email})).await.expect(201);
+        ann.delete(&format!("/api/mail/senders/{}/", again["id"].as_str().unwrap())).await.expect(204);
+    }
+    let refused = ann.post("/api/mail/senders/", &json!({"email": email.to_uppercase()})).await;
+    assert_eq!(refused.problem(429).0, "too_many_requests");
+    for _ in 0..15 {
+        let other = ann.post("/api/mail/senders/", &json!({"email": unique_email()})).await.expect(201);
+        ann.delete(&format!("/api/mail/senders/{}/", other["id"].as_str().unwrap())).await.expect(204);
+    }
+    assert_eq!(ann.post("/api/mail/senders/", &json!({"email": unique_email()})).await.status, 429);
     assert_eq!(ann.get("/api/mail/senders/?count=true").await.expect(200)["count"], 0);
     let bob = ann.colleague("USER").await;
     assert_eq!(bob.get("/api/mail/senders/").await.problem(403).0, "forbidden");

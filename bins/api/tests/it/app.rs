@@ -1,5 +1,7 @@
 //! The application under test: every request goes through the whole stack, on a real database as the application role.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub(crate) struct TestApp {
     pub(crate) db: Db,
     pub(crate) identity: Identity,
     pub(crate) state: State,
+    /// The organizations that were made through it: their files lie where it looks.
+    orgs: Rc<RefCell<HashSet<String>>>,
     _files: Rc<tempfile::TempDir>,
 }
 
@@ -143,7 +147,7 @@ impl TestApp {
                 test::call_service(&*service, request.to_request()).await.map_into_boxed_body()
             })
         });
-        Self { call, db, identity, state, _files: Rc::new(files) }
+        Self { call, db, identity, state, orgs: Rc::default(), _files: Rc::new(files) }
     }
 
     pub(crate) async fn send(&self, request: test::TestRequest) -> Reply {
@@ -201,7 +205,20 @@ impl TestApp {
     pub(crate) async fn founder(&self) -> Person {
         let person = self.register(&unique_email()).await;
         let org = person.post("/api/org/", &json!({"name": "Test organization"})).await.expect(201);
+        self.orgs.borrow_mut().insert(org["id"].as_str().unwrap().to_owned());
         person.switch(org["id"].as_str().unwrap()).await
+    }
+
+    /// What does the jobs, all but the sending of mail.
+    pub(crate) fn handlers(&self) -> Handlers {
+        Handlers {
+            db: self.db.clone(),
+            identity: self.identity.clone(),
+            storage: self.state.storage.clone(),
+            webhooks: self.state.webhooks.clone(),
+            notifier: Notifier::new(TARGETS, FRONTEND),
+            frontend_url: FRONTEND.into(),
+        }
     }
 
     /// The newest mail to an address. Another test's worker may have taken it from the outbox they share, so it is waited for.
@@ -248,14 +265,7 @@ impl TestApp {
     }
 
     async fn work_off(&self, mailbox: &Mutex<Vec<Message>>) {
-        let handlers = Handlers {
-            db: self.db.clone(),
-            identity: self.identity.clone(),
-            storage: self.state.storage.clone(),
-            webhooks: self.state.webhooks.clone(),
-            notifier: Notifier::new(TARGETS, FRONTEND),
-            frontend_url: FRONTEND.into(),
-        };
+        let handlers = self.handlers();
         let deliver = async |job: &Job| -> Result<(), Failure> {
             match job.kind.as_str() {
                 SEND | SEND_OUTSIDE => {
@@ -269,8 +279,13 @@ impl TestApp {
                 kind if kind.starts_with("webhooks.") => Ok(()),
                 _ => {
                     let handled = handlers.handle(job).await;
+                    if !matches!(job.kind.as_str(), IMPORT | UNDO_IMPORT) {
+                        return handled;
+                    }
                     // Another test's file lies where this application does not look.
-                    if matches!(job.kind.as_str(), IMPORT | UNDO_IMPORT) { Ok(()) } else { handled }
+                    let org = job.org_id.map(|org| org.to_string()).unwrap_or_default();
+                    assert!(handled.is_ok() || !self.orgs.borrow().contains(&org), "{job:?}: {handled:?}");
+                    Ok(())
                 }
             }
         };
@@ -281,12 +296,16 @@ impl TestApp {
 impl TestApp {
     /// Puts in a job of somebody's organization, as its schedule does.
     pub(crate) async fn put_job(&self, kind: &'static str, person: &Person) {
-        let id = crm_core::OrgId(person.org["id"].as_str().unwrap().parse().unwrap());
-        let (name, currency) = (String::new(), "USD".into());
-        let org = crm_core::OrgInfo { id, name, currency, timezone: Default::default() };
-        let system = crm_core::Caller::system(org);
+        let system = self.system(person);
         let put = self.db.tenant(&system, async |t| crm_jobs::enqueue(t, kind, &json!({})).await);
         put.await.unwrap();
+    }
+
+    /// The program itself in somebody's organization.
+    pub(crate) fn system(&self, person: &Person) -> crm_core::Caller {
+        let id = crm_core::OrgId(person.org["id"].as_str().unwrap().parse().unwrap());
+        let (name, currency) = (String::new(), "USD".into());
+        crm_core::Caller::system(crm_core::OrgInfo { id, name, currency, timezone: Default::default() })
     }
 }
 

@@ -1,11 +1,26 @@
 //! Many operations in one request.
 
-use crm_core::{Error, FieldCode, Result};
+use crm_core::{Error, FieldCode, Result, TenantTx};
 use crm_leads::Leads;
 use crm_records::{Module, RecordInput};
+use diesel_async::RunQueryDsl as _;
 use serde_json::{Value, json};
 
 use crate::app::{Person, TestApp};
+
+/// Whether another connection waits for a row of ours.
+async fn somebody_waits(t: &mut TenantTx) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "a look at the catalog")]
+    let query = diesel::sql_query("SELECT count(*) FROM pg_locks WHERE NOT granted");
+    let row: Waiting = query.get_result(t.conn().unwrap()).await.unwrap();
+    row.count > 0
+}
+
+#[derive(diesel::QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
 
 const UNKNOWN: &str = "0190b5a0-0000-7000-8000-00000000dead";
 
@@ -231,4 +246,31 @@ async fn a_step_that_is_refused_takes_its_rows_and_its_signals_with_it() {
             break;
         }
     }
+}
+
+#[actix_web::test]
+async fn a_filter_changes_only_what_is_still_as_it_found_it() {
+    let database = crm_testkit::fresh_database().await;
+    let ann = TestApp::on(database.db.clone()).await.founder().await;
+    let lead = ann.lead(json!({"title": "x", "city": "Bonn"})).await;
+    let system = ann.app.system(&ann);
+    let mut t = ann.app.db.open(&system).await.unwrap();
+    let edit =
+        |city: &str| crm_records::Edit::patch([("city".to_owned(), json!(city))].into_iter().collect());
+    Leads::update(&mut t, id(&lead).parse().unwrap(), edit("Kiel")).await.unwrap();
+    // The list still finds it in Bonn, and its row is ours until we let go.
+    let body = json!({"filter": {"city": "Bonn"}, "patch": {"title": "in Bonn"}, "atomic": false});
+    let bulk = ann.post("/api/leads/bulk/", &body);
+    let let_go = async {
+        while !somebody_waits(&mut t).await {
+            tokio::task::yield_now().await;
+        }
+        t.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(bulk, let_go);
+    let answer = answer.expect(200);
+    assert_eq!((&answer["matched"], &answer["failed"]), (&json!(1), &json!(1)), "{answer}");
+    assert_eq!(answer["results"][0]["status"], 412);
+    let left = ann.get(&format!("/api/leads/{}/", id(&lead))).await.expect(200);
+    assert_eq!((&left["title"], &left["city"]), (&json!("x"), &json!("Kiel")));
 }

@@ -13,7 +13,7 @@ impl Person {
     }
 
     /// The names on the board in one stage.
-    async fn column(&self, stage: &str) -> Vec<String> {
+    pub(crate) async fn column(&self, stage: &str) -> Vec<String> {
         let board = self.get("/api/opportunities/kanban/?limit=100").await.expect(200);
         let columns = board["columns"].as_array().unwrap();
         let column = columns.iter().find(|column| column["id"] == stage).unwrap();
