@@ -125,7 +125,7 @@ impl Judge {
         t: &mut TenantTx,
         rows: Vec<Row>,
     ) -> Result<Vec<Item<M::Fields>>> {
-        self.batch_from = rows.iter().next().map_or(u32::MAX, |row| row.number);
+        self.batch_from = rows.as_slice().first().map_or(u32::MAX, |row| row.number);
         let mut accounts = BTreeSet::new();
         for row in &rows {
             for (cell, column) in row.cells.iter().zip(&self.columns).filter(|(cell, _)| !cell.is_empty()) {
