@@ -41,6 +41,7 @@ const TYPES: &[(&str, &str)] = &[
     ("date", "Date"),
     ("integer", "Integer"),
     ("jsonb", "Jsonb"),
+    ("numeric", "Numeric"),
     ("text", "Text"),
     ("timestamp with time zone", "Timestamptz"),
     ("uuid", "Uuid"),
