@@ -122,7 +122,7 @@ pub struct Pipeline {
     pub lead_count: i64,
 }
 
-const READ_ONLY: &[&str] = &["stages", "stage_count"];
+const READ_ONLY: &[&str] = &["stages", "stage_count", stages::COUNT];
 
 impl Pipeline {
     fn of(base: Base, fields: PipelineFields, stages: Vec<LeadStage>) -> Self {

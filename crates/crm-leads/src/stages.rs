@@ -5,10 +5,12 @@ mod model;
 use std::collections::HashMap;
 
 use crm_access::Require;
+use crm_core::body::Object;
 use crm_core::{Code, Error, FieldCode, FieldError, Result, TenantTx};
 use crm_records::list::{Page, Params, Shaped, SortValues, Value};
 use crm_records::{
-    Base, Edit, Precondition, base_changes, base_columns, base_values, created, deleted, diff, updated,
+    Base, Edit, Precondition, Update, base_changes, base_columns, base_values, created, deleted, diff,
+    updated, updated_many,
 };
 use crm_schema::{lead_pipelines, lead_stages, leads};
 use diesel::prelude::*;
@@ -271,21 +273,20 @@ async fn counted(t: &mut TenantTx, stage: LeadStage) -> Result<LeadStage> {
 async fn leave(t: &mut TenantTx, stage: Uuid) -> Result<()> {
     let (now, actor) = (t.now(), t.actor());
     let converted = leads::stage_id.eq(stage).and(leads::status.eq(LeadStatus::Converted));
-    let left: Vec<Base> = diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(converted)))
-        .set((
-            leads::stage_id.eq(None::<Uuid>),
-            leads::version.eq(leads::version + 1),
-            leads::updated_at.eq(now),
-            leads::updated_by.eq(actor),
-        ))
-        .returning(base_columns!(leads))
-        .get_results(t.conn()?)
-        .await?;
-    for base in left {
-        let change = [("stage_id".to_owned(), json!([stage, null]))].into_iter().collect();
-        updated(t, LEADS.resource.kind, &base, change, None).await?;
-    }
-    Ok(())
+    let left: Vec<(Uuid, i64)> =
+        diesel::update(leads::table.filter(leads::org_id.eq(t.org()).and(converted)))
+            .set((
+                leads::stage_id.eq(None::<Uuid>),
+                leads::version.eq(leads::version + 1),
+                leads::updated_at.eq(now),
+                leads::updated_by.eq(actor),
+            ))
+            .returning((leads::id, leads::version))
+            .get_results(t.conn()?)
+            .await?;
+    let change: Object = [("stage_id".to_owned(), json!([stage, null]))].into_iter().collect();
+    let update = |(id, version)| Update { id, version: Some(version), fields: change.clone() };
+    updated_many(t, LEADS.resource.kind, actor, left.into_iter().map(update).collect()).await
 }
 
 /// Whether the board of a stage is in use.

@@ -539,8 +539,7 @@ async fn a_contact_that_came_to_the_account_later_keeps_it() {
         if let Some(name) = account {
             ann.post("/api/accounts/", &json!({"name": name})).await.expect(201);
         }
-        let person =
-            json!({"first_name": "G", "last_name": "H", "email": body["email"], "account_id": home["id"]});
+        let person = json!({"first_name": "G", "last_name": body["email"], "email": body["email"], "account_id": home["id"]});
         let person = ann.post("/api/contacts/", &person).await.expect(201);
         let at = format!("/api/contacts/{}/", id(&person));
         let lead = ann.lead(body).await;

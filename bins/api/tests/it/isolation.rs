@@ -108,8 +108,9 @@ async fn on_every_route_another_organizations_id_answers_as_one_that_never_exist
         }
         let body = op.body.as_ref().map(|_| json!({}));
         // The line is there, whatever stands before it.
-        let at = |id: &str| op.path.replace("{id}", id).replace("{line}", &ids[ids.len() - 2]);
-        for id in &ids {
+        let line = &ids[ids.len() - 2];
+        let at = |id: &str| op.path.replace("{id}", id).replace("{line}", line);
+        for id in ids.iter().filter(|id| !op.path.contains("{line}") || *id != line) {
             let theirs = eve.request(op.method.clone(), &at(id), body.as_ref()).await;
             let nowhere = eve.request(op.method.clone(), &at(UNKNOWN), body.as_ref()).await;
             assert_eq!(theirs.status, 404, "{} {} {id}: {}", op.method, op.path, theirs.json());

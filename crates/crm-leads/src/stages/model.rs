@@ -97,7 +97,7 @@ pub struct LeadStage {
     pub lead_count: i64,
 }
 
-pub(super) const READ_ONLY: &[&str] = &["pipeline_id"];
+pub(super) const READ_ONLY: &[&str] = &["pipeline_id", COUNT];
 
 /// What is counted anew whenever a stage is shown.
 pub(crate) const COUNT: &str = "lead_count";
