@@ -13,8 +13,8 @@ fn the_checked_in_tables_are_those_of_the_migrations() {
 #[test]
 fn a_type_without_a_place_in_a_table_is_refused() {
     let installation = Installation::new();
-    installation.sql("ALTER TABLE leads ADD COLUMN weight numeric");
-    installation.run(&["schema-rs"]).is(1, &["leads.weight is of type numeric"]);
+    installation.sql("ALTER TABLE leads ADD COLUMN weight point");
+    installation.run(&["schema-rs"]).is(1, &["leads.weight is of type point"]);
 }
 
 #[test]
